@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// An open file description (open(2)): what descriptors refer to, shared over dup and fork with its offset.
+//
+// Files live in the arena and have virtual functions (see shared/arena.hpp). A File that is backed by a gate stream
+// holds its handle, which is valid in the picoprocess that opened it and in those that forked from it since.
+#pragma once
+
+#include "libos/errno.hpp"
+#include "libos/shared/wait.hpp"
+
+namespace postern::libos {
+
+struct Thread;
+struct Process;
+class Inode;
+
+struct Stat {  // struct stat of x86-64
+    u64 st_dev, st_ino, st_nlink;
+    u32 st_mode, st_uid, st_gid, pad0;
+    u64 st_rdev;
+    i64 st_size, st_blksize, st_blocks;
+    i64 st_atime, st_atime_nsec, st_mtime, st_mtime_nsec, st_ctime, st_ctime_nsec;
+    i64 unused[3];
+    i64 born_seconds, born_nanoseconds;  ///< not part of struct stat: for statx; copy_out only sizeof_linux
+    static constexpr usize sizeof_linux = 144;
+};
+
+/// Calls `emit` per entry; stops and returns when it answers false.
+struct DirectoryVisitor {
+    virtual bool entry(std::string_view name, u64 inode, u8 dt_type, u64 next_position) = 0;
+};
+
+class File {
+public:
+    virtual ~File() = default;
+
+    // Data. `user` is a program address. Files with positions take them explicitly; `read`/`write` below them in
+    // calls.cpp use and move `offset`. Errors as read(2) and write(2).
+    virtual Res<i64> read(Thread& thread, u64 user, u64 size, u64 position);
+    virtual Res<i64> write(Thread& thread, u64 user, u64 size, u64 position);
+    /// Into library-OS memory: the ELF loader and sendfile use these.
+    virtual Res<i64> read_kernel(Thread& thread, void* buffer, u64 size, u64 position);
+    virtual Res<i64> write_kernel(Thread& thread, const void* buffer, u64 size, u64 position);
+    virtual Res<i64> seek(Thread& thread, i64 offset, u32 whence);  ///< lseek(2); default ESPIPE
+    virtual bool seekable() const { return false; }
+    virtual Res<void> truncate(Thread& thread, u64 length);
+    virtual Res<void> allocate(Thread& thread, u32 mode, u64 offset, u64 length);
+    virtual Res<void> sync(Thread& thread, bool data_only);
+    virtual Res<void> stat(Thread& thread, Stat& stat);
+    virtual Res<void> visit_directory(Thread& thread, u64 position, DirectoryVisitor& visitor);  ///< default ENOTDIR
+    virtual Res<i64> ioctl(Thread& thread, u32 request, u64 argument);   ///< default ENOTTY
+
+    /// Establishes a mapping at exactly [address, address + size), replacing what is there (Space decides addresses).
+    virtual Res<void> map(u64 address, u64 size, u64 offset, u32 prot, bool shared);  ///< default ENODEV
+
+    /// PollBits that hold now.
+    virtual u32 poll(Thread& thread);
+    /// Where changes of poll() are announced; null with host_handle(): readiness is known by the host only;
+    /// null without: always ready.
+    virtual WaitQueue* wait_queue() { return nullptr; }
+    virtual gate::Handle host_handle() const { return gate::kNoHandle; }
+
+    /// The last descriptor of *this process* is gone: close handles of this picoprocess. Other processes go on.
+    virtual void close_local() {}
+    /// Every close(2) of a descriptor (POSIX locks, flush).
+    virtual void descriptor_closed(Process&) {}
+
+    void reference() { __atomic_add_fetch(&references_, 1, __ATOMIC_SEQ_CST); }
+    /// Destroys the file at zero.
+    void release();
+
+    u32 status_flags = 0;   ///< O_* without creation flags; change with fcntl
+    u64 offset = 0;
+    SharedLock offset_lock;
+    Inode* inode = nullptr; ///< referenced; null for files without a name (pipes, eventfd, ...)
+    char* path = nullptr;   ///< arena, NUL-terminated canonical path, or text like "pipe:[12]"; may be null
+    u32 path_size = 0;
+    u32 object_size = 0;    ///< for release(): set by make_file
+
+private:
+    u32 references_ = 1;
+};
+
+/// Creates a File of class T in the arena with one reference.
+template <class T, class... Arguments>
+Res<T*> make_file(Arguments&&... arguments);
+
+}  // namespace postern::libos
+
+#include "libos/fs/make_file.hpp"

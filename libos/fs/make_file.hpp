@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "libos/shared/arena.hpp"
+
+namespace postern::libos {
+
+template <class T, class... Arguments>
+Res<T*> make_file(Arguments&&... arguments) {
+    T* file = TRY(arena::create<T>(std::forward<Arguments>(arguments)...));
+    file->object_size = sizeof(T);
+    return file;
+}
+
+}  // namespace postern::libos

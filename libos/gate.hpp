@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// The library OS's way out: the gate's entry points and the parameters of this start.
+#pragma once
+
+#include <string_view>
+
+#include "gate/abi.hpp"
+#include "gate/personality.hpp"
+
+namespace postern::libos {
+
+extern const gate::Calls* g_gate;                ///< set once by LibOsInitialize
+extern const gate::LibOsParameters* g_parameters;
+extern const gate::PersonalityHost* g_host;
+
+/// For the log that users see with --verbose; one line, no newline at the end.
+void log_line(std::string_view text);
+/// A library-OS bug: reports `what` with the place and ends the picoprocess.
+[[noreturn]] void panic(const char* what);
+
+}  // namespace postern::libos

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// Processes and threads of the family. Both live in the arena, so that every member can find, signal and wait for
+// every other; what belongs to one address space (its map of memory) hangs off by private pointer.
+//
+// Numbers are the family's own: 1 is the library OS's reaper of orphans (no picoprocess), 2 the first program.
+#pragma once
+
+#include "base/list.hpp"
+#include "libos/errno.hpp"
+#include "libos/shared/lock.hpp"
+#include "libos/shared/wait.hpp"
+#include "libos/signal/state.hpp"
+
+namespace postern::libos {
+
+class Space;      // memory/space.hpp (private heap)
+class FdTable;    // fs/fd_table.hpp (arena)
+struct FsContext; // fs/context.hpp (arena): root, working directory, umask
+struct Timers;    // time/timers.hpp (arena)
+struct Process;
+
+struct Credentials {
+    u32 uid, euid, suid, fsuid;
+    u32 gid, egid, sgid, fsgid;
+    u32 group_count;
+    u32 groups[32];
+    u64 capabilities_effective, capabilities_permitted, capabilities_inheritable, capabilities_bounding,
+        capabilities_ambient;
+    u32 securebits;
+};
+
+enum class BlockMode : u32 { running, on_word, on_streams };
+
+struct Thread {
+    ListLink in_process;
+    Process* process = nullptr;
+    u32 tid = 0;
+    u32 host_id = 0;                 ///< owner number in SharedLocks
+    gate::ThreadToken token;
+    gate::ThreadControl* control = nullptr;  ///< valid in the thread's own picoprocess only
+
+    u32 wake_word = 0;
+    volatile BlockMode block_mode = BlockMode::running;
+    WaitEntry wait_entry;            ///< for the common single wait
+    u32 wait_entry_used = 0;
+
+    SignalState signals;             ///< mask, pending, alternate stack
+    volatile u32 stop_request = 0;   ///< StopReason: exit this thread, park for exec, ...
+    u32 clear_child_tid_set = 0;
+    u64 clear_child_tid = 0;         ///< user address: zeroed and woken at exit
+    u64 robust_list = 0, robust_list_size = 0;
+    u64 fs_base = 0;
+    char name[16] = {};
+    u64 restart_data[4] = {};        ///< for restart_syscall
+    u64 stack_low = 0, stack_size = 0;  ///< library-OS stack (private heap pages)
+    u32 exit_word = 0;               ///< cleared by the host when the stack is free
+    Process* vfork_parent = nullptr; ///< the process context to return to (vfork on the parent's own thread)
+};
+
+enum class ProcessState : u32 { free, starting, running, stopped, zombie, reaped };
+
+struct Process {
+    ListLink in_table, in_parent;
+    u32 pid = 0;
+    u32 pgid = 0, sid = 0;
+    Process* parent = nullptr;
+    volatile ProcessState state = ProcessState::free;
+    u32 host_id = 0;                 ///< as in the host's list of deaths; 0 for a vfork context
+    u32 exit_status = 0;             ///< wait(2) encoding
+    u32 wait_flags = 0;              ///< stopped/continued not yet reported
+    u32 exit_signal = 17;            ///< SIGCHLD
+    u32 exit_code_host = 0;
+    SharedLock lock;                 ///< threads, children, signal queues. Order: table lock, parent, child
+    List<Thread, &Thread::in_process> threads;
+    u32 thread_count = 0;
+    List<Process, &Process::in_parent> children;
+    WaitQueue child_events;          ///< wait4 sleeps here
+    WaitQueue vfork_done;
+    u32 vfork_pending = 0;
+    ProcessSignals signals;          ///< actions, shared pending
+    Credentials credentials;
+    FdTable* files = nullptr;
+    FsContext* fs = nullptr;
+    Timers* timers = nullptr;
+    Space* space = nullptr;          ///< private pointer, meaningful in its own picoprocess
+    u64 limits[16][2] = {};          ///< RLIMIT_*: soft, hard
+    u64 cpu_user_children = 0, cpu_system_children = 0;  ///< nanoseconds
+    u64 start_time = 0;              ///< Clock::monotonic
+    u32 dumpable = 1, no_new_privileges = 0, child_subreaper = 0, parent_death_signal = 0, keep_capabilities = 0;
+    u32 personality = 0;
+    u32 did_exec = 0;
+    char executable[4096] = {};      ///< canonical path, for /proc/PID/exe
+    char* command_line = nullptr;    ///< arena: NUL-separated, for /proc/PID/cmdline
+    u32 command_line_size = 0;
+    char* environment = nullptr;
+    u32 environment_size = 0;
+};
+
+inline Thread& current_thread() { return *static_cast<Thread*>(gate::thread_control()->context); }
+inline Process& current_process() { return *current_thread().process; }
+
+/// Looks up by number; null when there is none. Valid while the caller holds the table lock, or for its own relatives.
+Process* find_process(u32 pid);
+Thread* find_thread(u32 tid);
+SharedLock& process_table_lock();
+/// Calls `visit(process)` for each process that is not free, with the table locked.
+void for_each_process(void (*visit)(Process&, void*), void* cookie);
+
+/// Ends the calling thread's whole process: `status` in wait(2) encoding. Never returns.
+[[noreturn]] void exit_process(u32 status);
+/// Ends the calling thread only (the last one ends the process with `status`).
+[[noreturn]] void exit_thread(u32 status);
+/// exec: stops and removes all other threads of the calling process; the caller becomes the leader.
+Res<void> become_single_threaded(Thread& thread);
+
+/// Has the thread anything to do before it may block or return to the program?
+bool interrupted(const Thread& thread);
+
+}  // namespace postern::libos

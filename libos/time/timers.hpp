@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// Timers of a process: alarm, interval timers, POSIX timers and timerfd, multiplexed onto the host's one timer.
+#pragma once
+
+#include "base/list.hpp"
+#include "libos/errno.hpp"
+#include "libos/shared/lock.hpp"
+
+namespace postern::libos {
+
+struct Process;
+struct Thread;
+struct Timers;
+
+Res<Timers*> create_timers();
+void destroy_timers(Timers* timers);
+/// Called for every interrupt with kExternalTimer / kExternalCpuTimer / kExternalProfileTimer: fires what is due and
+/// sets the host's timer anew.
+void run_due_timers(Process& process, u32 external);
+/// exec deletes POSIX timers, keeps interval timers; fork starts with none (create_timers).
+void timers_exec(Process& process);
+
+u64 monotonic_now();   ///< nanoseconds
+u64 realtime_now();
+
+struct TimeSpec { i64 seconds, nanoseconds; };
+struct TimeVal { i64 seconds, microseconds; };
+/// Errno::inval for negative or >= 1e9 nanoseconds; saturates far futures below kForever.
+Res<u64> to_nanoseconds(const TimeSpec& time);
+Res<u64> to_nanoseconds(const TimeVal& time);
+TimeSpec to_timespec(u64 nanoseconds);
+
+/// One armed deadline of the process that armed it (timerfd and POSIX timers). In the arena.
+struct ProcessTimer {
+    ListLink link;
+    u64 deadline = 0;                       ///< Clock::monotonic, 0: off
+    void (*expired)(ProcessTimer& timer) = nullptr;  ///< runs below a system call or interrupt; may re-arm
+    u64 cookie = 0;
+};
+void arm_timer(Process& process, ProcessTimer& timer, u64 deadline);  ///< 0 disarms
+
+}  // namespace postern::libos
