@@ -31,6 +31,16 @@ struct Credentials {
 
 enum class BlockMode : u32 { running, on_word, on_streams };
 
+/// Bits of Thread::attention: what a thread has to do before it may block or return to the program.
+enum Attention : u32 {
+    kAttentionSignal = 1,  ///< signals may have become deliverable
+    kAttentionStop = 2,    ///< the process is stopped (job control)
+    kAttentionExit = 4,    ///< the process ends, or another thread executes a new program
+};
+struct VforkReturn;
+struct Thread;
+using RestartFunction = Res<i64> (*)(Thread& thread);
+
 struct Thread {
     ListLink in_process;
     Process* process = nullptr;
@@ -55,6 +65,19 @@ struct Thread {
     u64 stack_low = 0, stack_size = 0;  ///< library-OS stack (private heap pages)
     u32 exit_word = 0;               ///< cleared by the host when the stack is free
     Process* vfork_parent = nullptr; ///< the process context to return to (vfork on the parent's own thread)
+
+    volatile u32 attention = 0;      ///< Attention bits, set by anybody, cleared by the thread itself
+    u32 exit_pending = 0;            ///< exit_thread has begun
+    Thread* next_in_bucket = nullptr;///< number table
+    RestartFunction restart = nullptr; ///< set with restart_data before answering Errno::restart_block
+    VforkReturn* vfork_return = nullptr; ///< private heap; of a vfork context: how to go back
+    WaitEntry* more_entries = nullptr;   ///< arena; wait entries beyond the embedded one, in use
+    u64 waiting_mask = 0;            ///< sigtimedwait: signals waited for
+    u64 fault_trap = 0, fault_error = 0, fault_address = 0;  ///< last fault, as signal frames show it
+    u64 affinity = ~0ull;
+    i32 nice = 0;
+    u32 scheduler = 0;               ///< SCHED_OTHER, SCHED_BATCH or SCHED_IDLE
+    u32 timer_slack = 50000;
 };
 
 enum class ProcessState : u32 { free, starting, running, stopped, zombie, reaped };
@@ -94,7 +117,28 @@ struct Process {
     u32 command_line_size = 0;
     char* environment = nullptr;
     u32 environment_size = 0;
+
+    Process* next_in_bucket = nullptr;   ///< number table
+    u32 exiting = 0;                 ///< exit_status is decided: all threads end
+    u32 exec_pending = 0;            ///< a thread waits in become_single_threaded for the others to end
+    WaitQueue thread_events;         ///< that one sleeps here
+    volatile u32 child_event_count = 0;  ///< counts changes of children's states
+    WaitQueue stop_queue;            ///< threads of a stopped process
+    u32 stop_signal = 0;
+    u32 queued_signals = 0;          ///< against RLIMIT_SIGPENDING
+    u32 carrier_id = 0;              ///< host number of the picoprocess that runs it; differs from host_id for vfork
+    u32 is_context = 0;              ///< a vfork context: shares its picoprocess with its parent
+    u64 cpu_time = 0;                ///< nanoseconds, final, once a zombie
+    u64 io_reserved[4] = {};
 };
+
+/// A vfork context's handles are its parent's own: closing the last descriptor closes no handle.
+inline bool shares_picoprocess(const Process& process) { return process.is_context != 0; }
+
+/// First picoprocess, from LibOsInitialize after arena::initialize: process 2 with its thread, tables and streams.
+Res<Process*> create_first_process(const gate::LibOsParameters& parameters);
+/// Ends `process` (of the calling picoprocess or not) as if by SIGKILL; used for host-killed members.
+void collect_deaths();
 
 inline Thread& current_thread() { return *static_cast<Thread*>(gate::thread_control()->context); }
 inline Process& current_process() { return *current_thread().process; }

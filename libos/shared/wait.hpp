@@ -31,6 +31,7 @@ struct WaitEntry {
     /// Called instead of waking `thread`, with the queue locked: must not block (epoll's ready list).
     void (*notify)(WaitEntry& entry, u32 events) = nullptr;
     u64 cookie = 0;
+    WaitEntry* next_extra = nullptr;  ///< chain of the thread's entries beyond its embedded one
 };
 
 /// In the arena, zero-initialised. The queue's lock is a leaf, taken last.
