@@ -19,23 +19,58 @@ inline constexpr u32 kSlotCount = 256;
 inline constexpr u32 kSlotSize = 12288;
 inline constexpr u32 kMaxPath = 4096;      ///< bytes of a name with its NUL, as PATH_MAX
 
-/// What is asked. Numbers are this build's own (both sides come from one build).
+/// Names in slots are URIs as the gate has them ("file:/etc/passwd", "pipe.server:x"): `names` holds the first with its
+/// NUL and after it the second with its NUL. File names are absolute, and may contain `.`, `..`, repeated and trailing
+/// slashes and symbolic links: the monitor resolves all of them in the view. Canonical names in replies are plain view
+/// paths ("/etc/passwd"), without a scheme.
+///
+/// Result of the doorbell call: a descriptor when ReplyFlags::kReplyDescriptor is set, else 0; -EINVAL for a slot number
+/// that does not exist; -ENOSYS when the monitor is gone. `error` in the slot says how the request itself went.
+/// Numbers are this build's own (both sides come from one build).
 enum class Ask : u32 {
     none,
-    open,             ///< name, access, mode, create, options -> descriptor, attributes, canonical name
-    attributes,       ///< name, options -> attributes, canonical name; for links with kOpenLink: target in `text`
+    open,             ///< name, access, mode, create, options -> descriptor, attributes, canonical name.
+                      ///< kOpenLink: attributes and the link's target in `names` after the canonical name, no
+                      ///< descriptor. A directory that exists only because routes lie below it has no descriptor
+                      ///< either (kReplySynthetic): its names come from `list`
+    attributes,       ///< name, options -> attributes, canonical name; for links with kOpenLink or kOpenNoFollow: the
+                      ///< link's own attributes, its target in `names` after the canonical name's NUL, second_length
     attributes_set,   ///< name, options, mask, attributes
-    remove,           ///< name, flag: directory
-    rename,           ///< name, second name, flags
-    link,             ///< name: the new link, second: target, flag: LinkKind
+    remove,           ///< name, flags: 1 directory
+    rename,           ///< name, second name, flags: gate::RenameFlags
+    link,             ///< name: the new link, second: target (hard: a URI; symbolic: any text), flags: gate::LinkKind
     memory,           ///< size -> a fresh sealed memory file
     pipe,             ///< -> two descriptors (read end result, write end in `second_descriptor`)
-    process_create,   ///< uri and arguments: an empty picoprocess (DkProcessCreate)
-    process_wait,     ///< host process number -> exit code when ended, else would_block
+    process_create,   ///< name: program, second_length bytes of NUL-terminated arguments after it (argv[0] first):
+                      ///< a fresh picoprocess (DkProcessCreate) -> value: its host process number
+    process_wait,     ///< value: host process number -> value: exit code (128+n after signal n), would_block while it
+                      ///< runs, not_found when it never was of the family
     random,           ///< reserved
-    log,              ///< text for the user's log: an absent system call, once by name
+    log,              ///< name: text for the user's log; flags: LogKind
     exited,           ///< the process that asks is about to end: final counters
-    named_pipe,       ///< pipe.server:/pipe.client: name -> descriptor
+    named_pipe,       ///< pipe.server:/pipe.client: name -> descriptor to read, `second_descriptor` to write. A client
+                      ///< takes the oldest server end of that name that no client has taken (else not_found)
+    list,             ///< directory name, size: position (0 first) -> gate::DirectoryRecords in `names` (text_length
+                      ///< bytes), value: next position, kReplyMore. See kReplyOverlay
+};
+
+enum ReplyFlags : u32 {
+    kReplyDescriptor = 1,  ///< the call's result is a descriptor
+    kReplySynthetic = 2,   ///< a directory made of routes only: no descriptor
+    kReplyOverlay = 4,     ///< names in this directory come from other routes, too. To enumerate: first all records of
+                           ///< Ask::list, then the descriptor's (if any) but for names that Ask::list gave. A listed
+                           ///< record of type kListHidden is left out of the result in both
+    kReplyInside = 8,      ///< with Err::not_found: the name leads (perhaps through links of the host) into a tree that
+                           ///< the library OS serves itself; `names` has the path to resolve there
+    kReplyMore = 16,       ///< Ask::list: call again with `size` = `value`
+    kReplyStream = 32,     ///< the descriptor is a standard stream
+};
+inline constexpr u8 kListHidden = 255;
+
+enum class LogKind : u32 {
+    text,         ///< a line for --verbose
+    absent_call,  ///< name of a system call that the library OS lacks; reported once
+    failure,      ///< why the program could not be started, or what ended it: shown to the user
 };
 
 /// Request and reply share the slot: requests are read before replies are written.
@@ -51,10 +86,11 @@ struct Slot {
     gate::Err error;
     u32 host_error;                      ///< the kernel's errno, for logs
     i32 second_descriptor;
-    u32 text_length;                     ///< out: canonical name or link target in `names`
-    u64 value;                           ///< out: process number, exit code, ...
-    u32 cache;                           ///< out: 1 if the answer may be kept for ever (immutable route)
-    u32 reserved[7];
+    u32 text_length;                     ///< out: length of the canonical name in `names`; its NUL follows
+    u64 value;                           ///< in/out: process number, exit code, ...
+    u32 cache;                           ///< out: 1 if the answer, also a negative one, may be kept for ever
+    u32 reply_flags;                     ///< out: ReplyFlags
+    u32 reserved[6];
     char names[2 * kMaxPath];
 };
 static_assert(sizeof(Slot) <= kSlotSize);
@@ -83,7 +119,16 @@ inline constexpr u64 kNoticeFileSize = 8192;
 /// How the launcher describes a start to entry: argv[1] of the entry image, "key=value;" pairs:
 ///   v=<version>;cwd=<percent-encoded>;mem=<bytes>;pids=<n>;uid=<n>;gid=<n>;arena=<bytes>;opt=<percent-encoded>;
 ///   listen=<0|1>;landlock=<0|1>;tgkill=<scope|notify>;
+/// `opt` is handed on to the library OS (LibOsParameters::options): lines "key=value". Those of the monitor:
+///   private=<path>   a tree kept in memory by the library OS (one line each)
+///   served=<path>    a tree synthesised by the library OS (/proc, /dev, /sys)
+///   host=<path>      a name below a private or served tree that leads to the host all the same: ask for it
+///   trace=calls|gate  verbose=1  home=<path>  out=<kinds of descriptors 0, 1 and 2: f file, p pipe, t terminal, n null>
+/// A name is served inside when its longest line here is `private` or `served`.
 /// argv[2...] are the program's own argument vector (argv[2] its path or name), envp its environment.
+
+/// Sent to every picoprocess (host signal number) when Notice::deaths has grown by one that did not end by itself.
+inline constexpr int kSignalDeaths = 63;
 
 /// First message on kFdBoot, from entry: `BootMessage` with the listener as SCM_RIGHTS. The monitor answers one byte.
 struct BootMessage {
