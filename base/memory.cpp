@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/memory.hpp"
 
+#ifdef POSTERN_FREESTANDING  // hosted builds keep the C library's
 extern "C" {
 
 // `rep movsb` and `rep stosb` use general registers only: the guest's vector state is live while this code runs.
@@ -44,6 +45,7 @@ std::size_t strlen(const char* text) {
     return length;
 }
 }
+#endif
 
 namespace postern {
 

@@ -156,6 +156,16 @@ enum class LengthChange : u32 { truncate, allocate, allocate_keep_size, punch_ho
 
 enum class LinkKind : u32 { hard, symbolic };
 
+/// DkStreamLock. Locks belong to the open stream, not to the picoprocess: closing the last handle releases them.
+enum LockMode : u32 { kLockNone = 0, kLockShared = 1, kLockExclusive = 2 };
+
+/// DkStreamChangesRegister: what sets the event.
+enum ChangeFilter : u32 {
+    kChangeContents = 1,    ///< a file was written or its length changed
+    kChangeNames = 2,       ///< a name in the directory was made, removed or renamed
+    kChangeAttributes = 4,  ///< mode, owner, times or link count changed
+};
+
 // Waiting --------------------------------------------------------------------------------------------------------
 
 enum ReadyBits : u32 { kReadyRead = 1, kReadyWrite = 2, kReadyError = 4, kReadyHangup = 8, kReadyPriority = 16 };
