@@ -39,6 +39,8 @@ public:
         if (element != nullptr) (element->*Link).unlink();
         return element;
     }
+    /// The link that closes the ring, for code that records what an insertion will change.
+    ListLink& end_link() { return head_; }
     static void remove(T& element) { (element.*Link).unlink(); }
 
 private:

@@ -79,6 +79,8 @@ void wait_entry_release(Thread& thread, WaitEntry& entry);
 
 /// Wakes one thread out of Blocker::wait.
 void wake_thread(Thread& thread);
+/// Sets Attention bits and gets the thread out of wherever it is: sleep, gate call or program code.
+void notify_thread(Thread& thread, u32 attention);
 
 }  // namespace postern::libos
 
