@@ -262,12 +262,12 @@ inline constexpr ArgumentRule kArgumentRules[] = {
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamEnumerateChildren: size
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamEnumerateChildren: actual
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamAttributesQuery: uri
-    {0, static_cast<Right>(0), false, ValueRule::mask, 10},  // DkStreamAttributesQuery: options
+    {0, static_cast<Right>(0), false, ValueRule::mask, 14},  // DkStreamAttributesQuery: options
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamAttributesQuery: attributes
     {6, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamAttributesQueryByHandle: stream
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamAttributesQueryByHandle: attributes
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamAttributesSet: uri
-    {0, static_cast<Right>(0), false, ValueRule::mask, 10},  // DkStreamAttributesSet: options
+    {0, static_cast<Right>(0), false, ValueRule::mask, 14},  // DkStreamAttributesSet: options
     {0, static_cast<Right>(0), false, ValueRule::mask, 127},  // DkStreamAttributesSet: mask
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamAttributesSet: attributes
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamLink: target

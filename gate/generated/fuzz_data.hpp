@@ -126,12 +126,12 @@ inline constexpr Argument kArguments[] = {
     {Make::number, 0, 18446744073709551615ull},  // DkStreamEnumerateChildren: size
     {Make::pointer, 0, 18446744073709551615ull},  // DkStreamEnumerateChildren: actual
     {Make::uri, 0, 18446744073709551615ull},  // DkStreamAttributesQuery: uri
-    {Make::flags, 0, 10ull},  // DkStreamAttributesQuery: options
+    {Make::flags, 0, 14ull},  // DkStreamAttributesQuery: options
     {Make::pointer, 0, 18446744073709551615ull},  // DkStreamAttributesQuery: attributes
     {Make::handle, 6, 18446744073709551615ull},  // DkStreamAttributesQueryByHandle: stream
     {Make::pointer, 0, 18446744073709551615ull},  // DkStreamAttributesQueryByHandle: attributes
     {Make::uri, 0, 18446744073709551615ull},  // DkStreamAttributesSet: uri
-    {Make::flags, 0, 10ull},  // DkStreamAttributesSet: options
+    {Make::flags, 0, 14ull},  // DkStreamAttributesSet: options
     {Make::flags, 0, 127ull},  // DkStreamAttributesSet: mask
     {Make::pointer, 0, 18446744073709551615ull},  // DkStreamAttributesSet: attributes
     {Make::uri, 0, 18446744073709551615ull},  // DkStreamLink: target

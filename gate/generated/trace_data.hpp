@@ -55,6 +55,7 @@ inline constexpr Name kNames9[] = {
 };
 inline constexpr Name kNames10[] = {
     {"no_follow", 2},
+    {"directory", 4},
     {"link", 8},
 };
 inline constexpr Name kNames11[] = {
@@ -149,7 +150,7 @@ inline constexpr Names kNames[] = {
     {kNames7, 4, true},
     {kNames8, 3, false},
     {kNames9, 7, true},
-    {kNames10, 2, true},
+    {kNames10, 3, true},
     {kNames11, 4, true},
     {kNames12, 7, false},
     {kNames13, 2, true},
