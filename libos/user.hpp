@@ -28,6 +28,8 @@ Res<u32> load_user_u32(UserAddress address);
 Res<bool> compare_exchange_user_u32(UserAddress address, u32& expected, u32 desired);
 /// Copies guarded on both sides, for sources that are mapped files: returns bytes copied.
 usize guarded_copy(void* destination, const void* source, usize size);
+/// Where to go on after a fault of `instruction`; 0: it is in no table.
+u64 find_fixup(u64 instruction);
 
 template <class T>
 Res<T> read_user(UserAddress address) {

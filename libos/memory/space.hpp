@@ -6,6 +6,7 @@
 #pragma once
 
 #include "libos/errno.hpp"
+#include "libos/memory/mapping_tree.hpp"
 #include "libos/shared/lock.hpp"
 
 namespace postern::libos {
@@ -13,45 +14,92 @@ namespace postern::libos {
 class File;
 struct Thread;
 
-enum class MappingKind : u32 { anonymous, file, shared_anonymous, stack, heap, time_page, code };
-
-struct Mapping {
-    u64 start, end;
-    u32 prot;         ///< gate::Prot bits
-    MappingKind kind;
-    u32 shared;       ///< MAP_SHARED
-    u32 grows_down;
-    File* file;       ///< referenced; null for anonymous
-    u64 offset;       ///< of `start` in `file`
+/// mmap(2), mremap(2) flags as Linux numbers them.
+enum MapFlag : u32 {
+    kMapFlagShared = 0x01, kMapFlagPrivate = 0x02, kMapFlagSharedValidate = 0x03, kMapFlagTypes = 0x0f,
+    kMapFlagFixed = 0x10, kMapFlagAnonymous = 0x20, kMapFlag32Bit = 0x40, kMapFlagGrowsDown = 0x100,
+    kMapFlagLocked = 0x2000, kMapFlagNoReserve = 0x4000, kMapFlagPopulate = 0x8000, kMapFlagStack = 0x20000,
+    kMapFlagHugeTlb = 0x40000, kMapFlagSync = 0x80000, kMapFlagFixedNoReplace = 0x100000,
+    kMapFlagUninitialized = 0x4000000,
 };
+enum RemapFlag : u32 { kRemapMayMove = 1, kRemapFixed = 2, kRemapDontUnmap = 4 };
 
 class Space {
 public:
     static Res<Space*> create();
 
-    /// mmap(2), with the file already looked up (null: anonymous). `flags` are Linux MAP_*.
+    /// mmap(2), with the file already looked up (null: anonymous). `flags` are Linux MAP_*. References `file`.
     Res<u64> map(u64 address, u64 size, u32 prot, u32 flags, File* file, u64 offset, MappingKind kind);
     Res<void> unmap(u64 address, u64 size);
     Res<void> protect(u64 address, u64 size, u32 prot);
     Res<u64> remap(u64 old_address, u64 old_size, u64 new_size, u32 flags, u64 new_address);
     Res<u64> set_break(u64 address);
+    /// madvise(2).
+    Res<void> advise(u64 address, u64 size, u32 advice);
     /// Free addresses of `size` bytes, randomised; near `hint` when that is free. Nothing is reserved.
     Res<u64> find(u64 hint, u64 size);
     /// Addresses for generated code within +-2 GiB of `near`; recorded as MappingKind::code.
     Res<u64> place_code(u64 near, u64 size);
+    /// A fault at `address`: extends a MAP_GROWSDOWN mapping down to it. False: there is none within reach.
+    bool grow_down(u64 address);
     /// exec: unmaps everything that belongs to the program and forgets it; picks new random bases.
     void clear();
+    /// exit: drops the files of all mappings and leaves the memory to the host. The Space may not be used afterwards.
+    void abandon();
     void set_break_start(u64 address);
-    /// fork: references for files of all mappings are counted twice from now on.
+    /// fork: references for files of all mappings are counted twice from now on. Call with `lock()` held across
+    /// DkProcessFork; `fork_failed` takes the second references back.
     void forked();
+    void fork_failed();
 
     /// The mapping that contains `address`, or the next above; null: none. Caller holds `lock()`.
     const Mapping* at_or_above(u64 address) const;
-    SharedLock& lock();
-    u64 mapped_bytes() const;
-    u64 break_start() const;
-    u64 break_end() const;
-    u64 stack_top() const;
+    SharedLock& lock() { return lock_; }
+    /// True when every byte of the range is mapped. Takes the lock.
+    bool covered(u64 address, u64 size);
+    /// gate::Prot bits of the mapping at `address`; 0 when there is none. Takes the lock.
+    u32 protection_at(u64 address);
+    u64 mapped_bytes() const { return mapped_; }
+    u64 mapping_count() const { return tree_.size(); }
+    u64 break_start() const { return break_start_; }
+    u64 break_end() const { return break_end_; }
+    u64 stack_top() const { return stack_top_; }
+    /// Where a position-independent program goes (below the heap, far from libraries), page aligned.
+    u64 program_base() const { return program_base_; }
+
+private:
+    struct Doomed;  // mappings taken out of the tree, to be released without the lock
+
+    Res<void> prepare();
+    Res<u64> map_locked(u64 address, u64 size, u32 prot, u32 flags, File* file, u64 offset, MappingKind kind,
+                        Doomed& doomed);
+    Res<u64> remap_locked(u64 old_address, u64 old_size, u64 new_size, u32 flags, u64 new_address, Doomed& doomed);
+    Res<void> move_contents(const Mapping& mapping, u64 from, u64 old_size, u64 to, u64 new_size);
+    Res<u64> set_break_locked(u64 address, Doomed& doomed);
+    Res<u64> find_locked(u64 hint, u64 size, u64 low, u64 high) const;
+    bool overlaps(u64 start, u64 end) const;
+    void announce_code(u64 start, u64 end);
+    void release_host(u64 start, u64 end);
+    MappingNode* split(MappingNode* node, u64 at);
+    void carve(u64 start, u64 end, Doomed& doomed);
+    void insert(const Mapping& mapping, Doomed& doomed);
+    void merge(u64 start, u64 end, Doomed& doomed);
+    MappingNode* take_spare();
+    void choose_bases();
+    void note_time_page();
+
+    SharedLock lock_;
+    MappingTree tree_;
+    MappingNode* spares_ = nullptr;  ///< so that splitting cannot fail half-way
+    u32 spare_count_ = 0;
+    u64 mapped_ = 0;
+    u64 break_start_ = 0, break_end_ = 0;
+    u64 break_committed_ = 0;        ///< end of the memory committed ahead of the break
+    u64 break_dirty_ = 0;            ///< what lies in [break_end_, break_dirty_) may hold old data
+    u64 map_top_ = 0;                ///< mmap goes down from here
+    u64 stack_top_ = 0;
+    u64 program_base_ = 0;
+    u64 time_page_bytes_ = 0;
 };
 
 }  // namespace postern::libos

@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bookkeeping of the address space and mmap, munmap, mprotect. Remapping and the break: space_remap.cpp.
+//
+// Every operation checks first, then asks the host, then changes the tree, which cannot fail: the nodes it may need
+// were allocated before. Files of mappings that went are released after the lock, because closing may take others.
+#include "libos/memory/space.hpp"
+
+#include "libos/fs/fd_table.hpp"
+#include "libos/gate.hpp"
+#include "libos/memory/doomed.hpp"
+#include "libos/memory/shared_memory.hpp"
+#include "libos/process/process.hpp"
+#include "libos/shared/arena.hpp"
+
+namespace postern::libos {
+
+namespace {
+
+constexpr u32 kSpareNodes = 6;       // mremap carves two ranges (two splits each) and inserts one mapping
+constexpr u64 kMappingLimit = 65530; // vm.max_map_count
+constexpr u64 kLimitAddressSpace = 9;
+
+u64 random_pages(u32 bits) {
+    u64 value = 0;
+    g_gate->DkRandomBitsRead(&value, sizeof value);
+    return (value & ((1ull << bits) - 1)) * kPageSize;
+}
+
+}  // namespace
+
+Space::Doomed::~Doomed() {
+    while (first != nullptr) {
+        MappingNode* node = first;
+        first = node->left;
+        if (node->mapping.file != nullptr) node->mapping.file->release();
+        heap::destroy(node);
+    }
+}
+
+void Space::Doomed::add(MappingNode* node) {
+    node->left = first;
+    first = node;
+}
+
+Res<Space*> Space::create() {
+    Space* space = TRY(heap::create<Space>());
+    space->choose_bases();
+    space->note_time_page();
+    return space;
+}
+
+void Space::choose_bases() {
+    // Linux's layout with the top lowered to user_high: stack, then libraries downwards, and position-independent
+    // programs at two thirds. 28 bits of randomness for libraries and programs, 22 for the stack, as x86-64 Linux.
+    u64 high = g_parameters->user_high;
+    stack_top_ = high - kPageSize - random_pages(22);
+    map_top_ = stack_top_ - (256ull << 20) - random_pages(28);
+    program_base_ = 0x5555'5555'4000ull + random_pages(28);
+    if (program_base_ > map_top_ - (4ull << 40)) program_base_ = page_floor(high / 3 * 2) + random_pages(20);
+    break_start_ = break_end_ = break_committed_ = break_dirty_ = 0;
+}
+
+void Space::note_time_page() {
+    const gate::LibOsParameters& parameters = *g_parameters;
+    time_page_bytes_ = 0;
+    if (parameters.time_page == 0 || parameters.time_page_size == 0) return;
+    u64 end = parameters.time_page + parameters.time_page_size;
+    u64 image = parameters.time_page_image > parameters.time_page ? parameters.time_page_image : parameters.time_page;
+    // Failure only costs two lines of /proc/self/maps.
+    if (!prepare().ok() || spare_count_ < 2) return;
+    Doomed none;
+    Mapping mapping;
+    mapping.kind = MappingKind::time_page;
+    mapping.max_prot = gate::kProtRead | gate::kProtExecute;
+    if (image > parameters.time_page) {
+        mapping.start = parameters.time_page, mapping.end = image, mapping.prot = gate::kProtRead;
+        insert(mapping, none);
+    }
+    mapping.start = image, mapping.end = end, mapping.prot = gate::kProtRead | gate::kProtExecute;
+    insert(mapping, none);
+    time_page_bytes_ = parameters.time_page_size;
+}
+
+Res<void> Space::prepare() {
+    while (spare_count_ < kSpareNodes) {
+        MappingNode* node = TRY(heap::create<MappingNode>());
+        node->left = spares_;
+        spares_ = node;
+        ++spare_count_;
+    }
+    return {};
+}
+
+MappingNode* Space::take_spare() {
+    if (spares_ == nullptr) panic("address space: no spare mapping node");
+    MappingNode* node = spares_;
+    spares_ = node->left;
+    --spare_count_;
+    node->left = node->right = nullptr;
+    return node;
+}
+
+bool Space::overlaps(u64 start, u64 end) const {
+    MappingNode* node = tree_.at_or_above(start);
+    return node != nullptr && node->mapping.start < end;
+}
+
+/// Cuts a mapping in two at `at`; returns the upper part.
+MappingNode* Space::split(MappingNode* node, u64 at) {
+    MappingNode* upper = take_spare();
+    upper->mapping = node->mapping;
+    upper->mapping.start = at;
+    if (upper->mapping.file != nullptr) {
+        upper->mapping.offset += at - node->mapping.start;
+        upper->mapping.file->reference();
+    }
+    upper->mapping.grows_down = 0;
+    node->mapping.end = at;
+    tree_.resized(*node);
+    tree_.insert(*upper);
+    return upper;
+}
+
+/// Takes [start, end) out of the tree.
+void Space::carve(u64 start, u64 end, Doomed& doomed) {
+    MappingNode* node = tree_.at_or_above(start);
+    if (node != nullptr && node->mapping.start < start && node->mapping.end > start) node = split(node, start);
+    while (node != nullptr && node->mapping.start < end) {
+        if (node->mapping.end > end) split(node, end);
+        MappingNode* next = tree_.next(*node);
+        mapped_ -= node->mapping.end - node->mapping.start;
+        tree_.remove(*node);
+        doomed.add(node);
+        node = next;
+    }
+}
+
+void Space::insert(const Mapping& mapping, Doomed& doomed) {
+    MappingNode* node = take_spare();
+    node->mapping = mapping;
+    tree_.insert(*node);
+    mapped_ += mapping.end - mapping.start;
+    merge(mapping.start, mapping.end, doomed);
+}
+
+/// Joins neighbours that have become alike, from the one before `start` to the one after `end`.
+void Space::merge(u64 start, u64 end, Doomed& doomed) {
+    MappingNode* node = tree_.below(start);
+    if (node == nullptr) node = tree_.at_or_above(start);
+    while (node != nullptr && node->mapping.start < end) {
+        MappingNode* next = tree_.next(*node);
+        if (next == nullptr || !can_merge(node->mapping, next->mapping)) {
+            node = next;
+            continue;
+        }
+        tree_.remove(*next);
+        node->mapping.end = next->mapping.end;
+        tree_.resized(*node);
+        doomed.add(next);
+    }
+}
+
+/// Patches in code that is about to change or go must be forgotten before its memory is used again.
+void Space::announce_code(u64 start, u64 end) {
+    for (MappingNode* node = tree_.at_or_above(start); node != nullptr && node->mapping.start < end;
+         node = tree_.next(*node)) {
+        if ((node->mapping.prot & gate::kProtExecute) == 0) continue;
+        u64 from = node->mapping.start > start ? node->mapping.start : start;
+        u64 to = node->mapping.end < end ? node->mapping.end : end;
+        g_host->code_changed(from, to - from);
+    }
+}
+
+/// Unmaps at the host what the tree has in the range, one call per run of memory of the same sort.
+void Space::release_host(u64 start, u64 end) {
+    u64 run_start = 0, run_end = 0;
+    bool run_stream = false;
+    auto flush = [&] {
+        if (run_end == run_start) return;
+        if (run_stream)
+            g_gate->DkStreamUnmap(run_start, run_end - run_start);
+        else
+            g_gate->DkVirtualMemoryFree(run_start, run_end - run_start, gate::FreeKind::release);
+    };
+    for (MappingNode* node = tree_.at_or_above(start); node != nullptr && node->mapping.start < end;
+         node = tree_.next(*node)) {
+        u64 from = node->mapping.start > start ? node->mapping.start : start;
+        u64 to = node->mapping.end < end ? node->mapping.end : end;
+        bool stream = node->mapping.file != nullptr;
+        if (from == run_end && stream == run_stream) {
+            run_end = to;
+            continue;
+        }
+        flush();
+        run_start = from, run_end = to, run_stream = stream;
+    }
+    flush();
+}
+
+Res<u64> Space::find_locked(u64 hint, u64 size, u64 low, u64 high) const {
+    hint = page_floor(hint);
+    if (hint != 0 && hint >= low && hint < high && size <= high - hint && !overlaps(hint, hint + size)) return hint;
+    u64 found = 0;
+    if (high > map_top_) found = tree_.find_gap(size, low < program_base_ ? program_base_ : low, map_top_);
+    if (found == 0) found = tree_.find_gap(size, low, high);
+    if (found == 0) return Failure{Errno::nomem};
+    return found;
+}
+
+Res<u64> Space::find(u64 hint, u64 size) {
+    Guard guard{lock_};
+    return find_locked(hint, size, g_parameters->user_low, g_parameters->user_high);
+}
+
+Res<u64> Space::map(u64 address, u64 size, u32 prot, u32 flags, File* file, u64 offset, MappingKind kind) {
+    Doomed doomed;
+    Guard guard{lock_};
+    TRY(prepare());
+    return map_locked(address, size, prot, flags, file, offset, kind, doomed);
+}
+
+Res<u64> Space::map_locked(u64 address, u64 size, u32 prot, u32 flags, File* file, u64 offset, MappingKind kind,
+                           Doomed& doomed) {
+    const u64 low = g_parameters->user_low, high = g_parameters->user_high;
+    if (size == 0 || !page_aligned(offset)) return Failure{Errno::inval};
+    u32 type = flags & kMapFlagTypes;
+    bool shared = type == kMapFlagShared || type == kMapFlagSharedValidate;
+    if (!shared && type != kMapFlagPrivate) return Failure{Errno::inval};
+    if (size > high) return Failure{Errno::nomem};
+    size = page_ceil(size);
+    if (file != nullptr && offset + size < offset) return Failure{Errno::overflow};
+    if ((flags & kMapFlagHugeTlb) != 0) return Failure{file != nullptr ? Errno::inval : Errno::nomem};
+    if (tree_.size() >= kMappingLimit) return Failure{Errno::nomem};
+
+    Mapping mapping;
+    mapping.prot = prot & 7;
+    mapping.kind = kind;
+    mapping.shared = shared;
+    mapping.grows_down = (flags & kMapFlagGrowsDown) != 0 && file == nullptr && !shared;
+    if (file != nullptr) {
+        u32 access = file->status_flags & 3;  // O_ACCMODE: 0 read, 1 write, 2 both
+        if (access == 1) return Failure{Errno::acces};
+        if (shared && access == 0) mapping.max_prot = gate::kProtRead | gate::kProtExecute;
+        if ((mapping.prot & ~mapping.max_prot) != 0) return Failure{Errno::acces};
+    }
+
+    bool replace = false;
+    if ((flags & (kMapFlagFixed | kMapFlagFixedNoReplace)) != 0) {
+        if (!page_aligned(address)) return Failure{Errno::inval};
+        if (size > high || address > high - size) return Failure{Errno::nomem};
+        if (address < low) return Failure{Errno::perm};
+        replace = overlaps(address, address + size);
+        if (replace && (flags & kMapFlagFixedNoReplace) != 0) return Failure{Errno::exist};
+    } else if ((flags & kMapFlag32Bit) != 0) {
+        u64 found = tree_.find_gap(size, 0x4000'0000, 0x8000'0000);
+        if (found == 0) return Failure{Errno::nomem};
+        address = found;
+    } else {
+        address = TRY(find_locked(address < low ? 0 : address, size, low, high));
+    }
+    const u64 end = address + size;
+
+    u64 limit = current_process().limits[kLimitAddressSpace][0];
+    if (!replace && mapped_ - time_page_bytes_ + size > limit) return Failure{Errno::nomem};
+
+    if (replace) announce_code(address, end);
+    FileRef memory;
+    if (file == nullptr && shared) {
+        memory = FileRef{TRY(SharedMemory::create(size))};
+        file = memory.get();
+        mapping.kind = MappingKind::shared_anonymous;
+        offset = 0;
+    }
+    if (file != nullptr) {
+        TRY(file->map(address, size, offset, mapping.prot, shared));
+        file->reference();
+        mapping.file = file;
+        mapping.offset = offset;
+    } else {
+        u32 how = gate::kAllocReserve | gate::kAllocCommit;
+        if (replace) how |= gate::kAllocReplace;
+        if ((flags & kMapFlagPopulate) != 0) how |= gate::kAllocPopulate;
+        gate::Err error = g_gate->DkVirtualMemoryAlloc(address, size, how, mapping.prot);
+        // Limits on memory are ENOMEM here, never EAGAIN.
+        if (error != gate::Err::ok) return Failure{error == gate::Err::no_quota ? Errno::nomem : to_errno(error)};
+    }
+    if (replace) carve(address, end, doomed);
+    mapping.start = address;
+    mapping.end = end;
+    insert(mapping, doomed);
+    return address;
+}
+
+Res<void> Space::unmap(u64 address, u64 size) {
+    const u64 high = g_parameters->user_high;
+    if (!page_aligned(address) || size == 0 || address > high || size > high - address) return Failure{Errno::inval};
+    Doomed doomed;
+    Guard guard{lock_};
+    TRY(prepare());
+    u64 end = address + page_ceil(size);
+    announce_code(address, end);
+    release_host(address, end);
+    carve(address, end, doomed);
+    return {};
+}
+
+Res<void> Space::protect(u64 address, u64 size, u32 prot) {
+    const u64 high = g_parameters->user_high;
+    constexpr u32 kGrowsDown = 0x0100'0000, kGrowsUp = 0x0200'0000;
+    if (!page_aligned(address) || (prot & ~(7u | kGrowsDown | kGrowsUp)) != 0 ||
+        (prot & (kGrowsDown | kGrowsUp)) == (kGrowsDown | kGrowsUp))
+        return Failure{Errno::inval};
+    if (size == 0) return {};
+    if (address > high || size > high - address) return Failure{Errno::nomem};
+    if ((prot & kGrowsUp) != 0) return Failure{Errno::inval};
+    Doomed doomed;
+    Guard guard{lock_};
+    TRY(prepare());
+    u64 end = address + page_ceil(size);
+    MappingNode* node = tree_.at_or_above(address);
+    if (node == nullptr || node->mapping.start > address) {
+        if ((prot & kGrowsDown) == 0 || node == nullptr || node->mapping.start >= end ||
+            node->mapping.grows_down == 0)
+            return Failure{Errno::nomem};
+        address = node->mapping.start;
+    }
+    if ((prot & kGrowsDown) != 0) {
+        if (node->mapping.grows_down == 0 && node->mapping.kind != MappingKind::stack) return Failure{Errno::inval};
+        address = node->mapping.start;
+    }
+    prot &= 7;
+    // As Linux: what precedes the first hole or refusal changes, then the call fails.
+    Errno outcome = Errno::ok;
+    u64 stop = address;
+    bool changes = false, code = false;
+    for (; node != nullptr && stop < end; node = tree_.next(*node)) {
+        if (node->mapping.start > stop) break;
+        if ((prot & ~node->mapping.max_prot) != 0) {
+            outcome = Errno::acces;
+            break;
+        }
+        if (node->mapping.prot != prot) changes = true;
+        if ((node->mapping.prot & gate::kProtExecute) != 0 &&
+            ((prot & gate::kProtExecute) == 0 || (prot & gate::kProtWrite) != 0))
+            code = true;
+        stop = node->mapping.end;
+    }
+    if (outcome == Errno::ok && stop < end) outcome = Errno::nomem;
+    if (stop > end) stop = end;
+    if (stop > address && changes) {
+        if (code) announce_code(address, stop);
+        gate::Err error = g_gate->DkVirtualMemoryProtect(address, stop - address, prot);
+        if (error != gate::Err::ok)
+            return Failure{error == gate::Err::no_quota ? Errno::nomem : to_errno(error)};
+        node = tree_.at_or_above(address);
+        if (node->mapping.start < address) node = split(node, address);
+        while (node != nullptr && node->mapping.start < stop) {
+            if (node->mapping.end > stop) split(node, stop);
+            node->mapping.prot = prot;
+            node = tree_.next(*node);
+        }
+        merge(address, stop, doomed);
+    }
+    if (outcome != Errno::ok) return Failure{outcome};
+    return {};
+}
+
+Res<u64> Space::place_code(u64 near, u64 size) {
+    constexpr u64 kReach = (1ull << 31) - (1 << 20);
+    const u64 low = g_parameters->user_low, high = g_parameters->user_high;
+    size = page_ceil(size);
+    if (size == 0 || size > kReach || near >= high) return Failure{Errno::inval};
+    Doomed doomed;
+    Guard guard{lock_};
+    TRY(prepare());
+    u64 lowest = near > kReach + low ? near - kReach : low;
+    u64 highest = near + kReach < high ? near + kReach : high;
+    // Below the code first: above a program lies its heap, which must be able to grow.
+    u64 found = tree_.find_gap(size, lowest, near);
+    if (found == 0) found = tree_.find_gap(size, near, highest);
+    if (found == 0) return Failure{Errno::nomem};
+    Mapping mapping;
+    mapping.start = found;
+    mapping.end = found + size;
+    mapping.prot = gate::kProtRead | gate::kProtExecute;
+    mapping.kind = MappingKind::code;
+    insert(mapping, doomed);
+    return found;
+}
+
+bool Space::grow_down(u64 address) {
+    constexpr u64 kGuardGap = 1 << 20;  // stack_guard_gap
+    Guard guard{lock_};
+    if (!prepare().ok()) return false;
+    MappingNode* node = tree_.at_or_above(address);
+    u64 start = page_floor(address);
+    if (node == nullptr || node->mapping.grows_down == 0 || node->mapping.start <= start) return false;
+    u64 limit = current_process().limits[3][0];  // RLIMIT_STACK
+    if (node->mapping.end - start > limit) return false;
+    MappingNode* before = tree_.below(start + 1);
+    if (before != nullptr && before->mapping.end + kGuardGap > start) return false;
+    u64 size = node->mapping.start - start;
+    if (g_gate->DkVirtualMemoryAlloc(start, size, gate::kAllocReserve | gate::kAllocCommit, node->mapping.prot) !=
+        gate::Err::ok)
+        return false;
+    node->mapping.start = start;
+    // The key changed, though not the order: the path to the node must be refreshed from the new key.
+    tree_.resized(*node);
+    mapped_ += size;
+    return true;
+}
+
+void Space::clear() {
+    Doomed doomed;
+    {
+        Guard guard{lock_};
+        while (MappingNode* node = tree_.first()) {
+            tree_.remove(*node);
+            doomed.add(node);
+        }
+        mapped_ = 0;
+        const u64 low = g_parameters->user_low, high = g_parameters->user_high;
+        if (g_gate->DkVirtualMemoryFree(low, high - low, gate::FreeKind::release) != gate::Err::ok) {
+            for (MappingNode* node = doomed.first; node != nullptr; node = node->left)
+                if (node->mapping.start < high)
+                    g_gate->DkVirtualMemoryFree(node->mapping.start, node->mapping.end - node->mapping.start,
+                                                gate::FreeKind::release);
+        }
+        g_host->code_reset();
+        choose_bases();
+        note_time_page();
+    }
+}
+
+void Space::abandon() {
+    Doomed doomed;
+    Guard guard{lock_};
+    while (MappingNode* node = tree_.first()) {
+        tree_.remove(*node);
+        doomed.add(node);
+    }
+    mapped_ = 0;
+}
+
+void Space::forked() {
+    for (MappingNode* node = tree_.first(); node != nullptr; node = tree_.next(*node))
+        if (node->mapping.file != nullptr) node->mapping.file->reference();
+}
+
+void Space::fork_failed() {
+    for (MappingNode* node = tree_.first(); node != nullptr; node = tree_.next(*node))
+        if (node->mapping.file != nullptr) node->mapping.file->release();
+}
+
+const Mapping* Space::at_or_above(u64 address) const {
+    MappingNode* node = tree_.at_or_above(address);
+    return node != nullptr ? &node->mapping : nullptr;
+}
+
+bool Space::covered(u64 address, u64 size) {
+    Guard guard{lock_};
+    u64 end = address + size;
+    for (MappingNode* node = tree_.at_or_above(address); address < end; node = tree_.next(*node)) {
+        if (node == nullptr || node->mapping.start > address) return false;
+        address = node->mapping.end;
+    }
+    return true;
+}
+
+u32 Space::protection_at(u64 address) {
+    Guard guard{lock_};
+    MappingNode* node = tree_.at_or_above(address);
+    return node != nullptr && node->mapping.start <= address ? node->mapping.prot : 0;
+}
+
+}  // namespace postern::libos
