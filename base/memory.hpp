@@ -6,6 +6,9 @@
 
 #include "base/types.hpp"
 
+#if __STDC_HOSTED__
+#include <cstring>
+#else
 extern "C" {
 void* memcpy(void* destination, const void* source, std::size_t size);
 void* memmove(void* destination, const void* source, std::size_t size);
@@ -13,6 +16,7 @@ void* memset(void* destination, int value, std::size_t size);
 int memcmp(const void* left, const void* right, std::size_t size);
 std::size_t strlen(const char* text);
 }
+#endif
 
 namespace postern {
 
