@@ -135,6 +135,19 @@ struct Attributes {
     u32 rights = 0;      ///< Right bits that the route grants
     u32 stable = 0;      ///< 1: contents and names do not change while the picoprocess lives (immutable route)
     Time accessed, modified, changed, born;
+    /// Where the name led. The caller may lend a buffer to calls that take a URI; it and its size stay as they are. Filled
+    /// in after errors, too, when name_flags is not 0. Calls that know nothing leave the lengths and flags 0.
+    char* name = nullptr;     ///< in: gets the canonical name, a NUL, then for links the target and a NUL
+    u32 name_capacity = 0;    ///< in: bytes; what does not fit is left out and its length is 0
+    u32 name_length = 0;      ///< out: bytes of the canonical name: absolute, without scheme, links and dots resolved
+    u32 target_length = 0;    ///< out: bytes of a symbolic link's target
+    u32 name_flags = 0;       ///< out: NameFlags
+};
+
+enum NameFlags : u32 {
+    kNameInside = 1,     ///< with Err::not_found: the name leads into a tree that the guest serves itself; `name` there
+    kNameCacheable = 2,  ///< the answer, also a refusal, holds as long as the picoprocess lives
+    kNameSynthetic = 4,  ///< a directory that exists only because routes lie below it
 };
 
 enum AttributeMask : u32 {
