@@ -35,6 +35,7 @@ struct Target {
     TargetKind kind = TargetKind::deny;
     std::string_view name;
     i32 binding = -1;  ///< the host's own number for the opened target; -1: not opened yet
+    bool link = false; ///< the place itself may be a symbolic link, and then leads to where that points in the view
 };
 
 struct Route {
