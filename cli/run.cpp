@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// `postern run`: launches, then reports on standard error what the user should know.
+#include <stdio.h>
+#include <unistd.h>
+
+#include "cli/command.hpp"
+#include "cli/text.hpp"
+
+namespace postern::cli {
+namespace {
+
+constexpr usize kShownNames = 8;
+
+std::string stats_json(const host::LaunchResult& result) {
+    const host::LaunchStats& s = result.stats;
+    char text[600];
+    snprintf(text, sizeof text,
+             "{\"status\": %d, \"timed_out\": %s, \"out_of_memory\": %s, \"system_calls\": %lu, \"gate_calls\": %lu, "
+             "\"host_calls\": %lu, \"traps\": %lu, \"patches\": %lu, \"monitor_requests\": %lu, \"peak_memory_bytes\": "
+             "%lu, \"wall_ns\": %lu, \"user_ns\": %lu, \"system_ns\": %lu}\n",
+             result.status, result.timed_out ? "true" : "false", result.out_of_memory ? "true" : "false",
+             s.system_calls, s.gate_calls, s.host_calls, s.traps, s.patches, s.monitor_requests, s.peak_memory,
+             s.wall_ns, s.user_ns, s.system_ns);
+    return text;
+}
+
+std::string stats_text(const host::LaunchResult& result) {
+    const host::LaunchStats& s = result.stats;
+    char text[600];
+    snprintf(text, sizeof text,
+             "postern: %lu system calls inside (%lu traps, %lu sites patched), %lu gate calls, %lu host calls, %lu "
+             "requests to the monitor\npostern: peak memory %s; %s of time, processor %s user and %s system\n",
+             s.system_calls, s.traps, s.patches, s.gate_calls, s.host_calls, s.monitor_requests,
+             size_text(s.peak_memory).c_str(), time_text(s.wall_ns).c_str(), time_text(s.user_ns).c_str(),
+             time_text(s.system_ns).c_str());
+    return text;
+}
+
+/// The paragraph after the program: what it asked for and did not get. Empty when there is nothing to say.
+std::string refusals(const host::LaunchResult& result, bool all) {
+    std::string out;
+    if (!result.refused.empty()) {
+        usize count = result.refused.size();
+        out += count == 1 ? "1 name exists outside and was refused:"
+                          : std::to_string(count) + " names exist outside and were refused:";
+        usize shown = all || count <= kShownNames ? count : kShownNames;
+        for (usize i = 0; i < shown; ++i) {
+            const host::RefusedName& refused = result.refused[i];
+            out += "\n  " + refused.name + "  (" + refused.rule + ")";
+            if (!refused.suggestion.empty()) out += "  allow with: " + refused.suggestion;
+        }
+        if (shown < count) out += "\n  and " + std::to_string(count - shown) + " more (--verbose lists all)";
+    }
+    if (!result.absent_calls.empty()) {
+        if (!out.empty()) out += "\n";
+        out += "system calls that are not supported yet and were answered with ENOSYS:";
+        for (const std::string& name : result.absent_calls) out += " " + name;
+    }
+    return out;
+}
+
+void to_stderr(std::string_view text) {
+    // The report is advice: a standard error that cannot be written to is no reason to change the exit status.
+    [[maybe_unused]] ssize_t ignored = write(STDERR_FILENO, text.data(), text.size());
+}
+
+}  // namespace
+
+int run(Request& request) {
+    auto launched = host::launch(request.launch);
+    if (!launched.ok()) {
+        host::LaunchError error = launched.error();
+        complain(error.message);
+        return error.status;
+    }
+    host::LaunchResult result = launched.take();
+    for (const std::string& note : result.notes) complain(note);
+    if (!request.launch.quiet) {
+        std::string report = refusals(result, request.launch.verbose);
+        if (!report.empty()) complain(report);
+    }
+    if (request.stats != Stats::none) to_stderr(request.stats == Stats::json ? stats_json(result) : stats_text(result));
+    return result.status;
+}
+
+}  // namespace postern::cli
