@@ -60,6 +60,6 @@ Res<ExecOutcome> execute(Thread& thread, ExecRequest& request, gate::Frame& fram
 Res<FileRef> open_executable(Thread& thread, i32 dirfd, const char* path, u32 flags);
 
 /// All vector and x87 state as a fresh program has it (assembly).
-extern "C" void libos_reset_vector_state();
+extern "C" void libos_reset_vector_state(u64 features /* XCR0 */);
 
 }  // namespace postern::libos

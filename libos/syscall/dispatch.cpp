@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// The way from the entry code to the function that serves a call, and what absent calls answer.
+#include "libos/syscall/dispatch.hpp"
+
+#include "base/format.hpp"
+#include "libos/process/process.hpp"
+#include "libos/signal/delivery.hpp"
+
+namespace postern::libos {
+
+bool g_trace_calls;
+bool g_report_all_absent;
+
+namespace {
+
+/// Calls that the usual C libraries and runtimes try first and do without.
+constexpr u16 kExpectedAbsent[] = {
+    334,                       // rseq
+    425, 426, 427,             // io_uring
+    237, 238, 239, 256, 279,   // NUMA policy
+    298, 321, 323,             // perf_event_open, bpf, userfaultfd
+    444, 445, 446,             // landlock
+    449, 451, 452, 453,        // futex_waitv, cachestat, fchmodat2, map_shadow_stack
+    454, 455, 456, 457, 458, 459, 460, 461, 462,
+    447, 440, 448, 272, 308, 250, 248, 249,
+};
+
+u64 g_reported[kCallLimit / 64];
+
+[[gnu::noinline]] void serve_traced(gate::Frame* frame, Thread& thread) {
+    const u64 number = frame->original_rax;
+    const u64 arguments[6] = {frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9};
+    trace_enter(thread, number, arguments);
+    u64 result;
+    if (number >= kCallLimit) {
+        result = static_cast<u64>(-static_cast<i64>(Errno::nosys));
+    } else {
+        auto served = call_functions()[number](thread, arguments);
+        result = served.ok() ? static_cast<u64>(served.value()) : static_cast<u64>(-static_cast<i64>(served.error()));
+    }
+    // execve, rt_sigreturn and a vfork child that left have another frame now: their results are not in this call's
+    // rax, and the thread may belong to another process.
+    trace_leave(current_thread(), number, arguments, result);
+    frame->rax = result;
+}
+
+}  // namespace
+
+void serve_system_call(gate::Frame* frame) {
+    gate::ThreadControl* control = gate::thread_control();
+    Thread& thread = *static_cast<Thread*>(control->context);
+    const u64 number = static_cast<u32>(frame->rax);  // the kernel, too, looks at eax only
+    frame->original_rax = number;
+    ++control->system_calls;
+    if (g_trace_calls) [[unlikely]] {
+        serve_traced(frame, thread);
+    } else if (number < kCallLimit) [[likely]] {
+        const u64 arguments[6] = {frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9};
+        auto result = call_functions()[number](thread, arguments);
+        frame->rax = result.ok() ? static_cast<u64>(result.value())
+                                 : static_cast<u64>(-static_cast<i64>(result.error()));
+    } else {
+        frame->rax = static_cast<u64>(-static_cast<i64>(Errno::nosys));
+    }
+    on_way_out(frame);
+}
+
+Res<i64> sys_absent(Thread& thread, Arguments) {
+    u64 number = gate::thread_control()->frame->original_rax;
+    if (number >= kCallLimit) return Failure{Errno::nosys};
+    u64 bit = 1ull << (number % 64);
+    if ((__atomic_fetch_or(&g_reported[number / 64], bit, __ATOMIC_RELAXED) & bit) != 0) return Failure{Errno::nosys};
+    if (!g_report_all_absent)
+        for (u16 expected : kExpectedAbsent)
+            if (expected == number) return Failure{Errno::nosys};
+    const CallRow* row = find_call(number);
+    TextBuffer<160> line;
+    line.add("postern: system call not supported: ", row != nullptr ? row->name : "number", " (", number,
+             "), process ", thread.process->pid, ": answered ENOSYS");
+    log_line(line.view());
+    return Failure{Errno::nosys};
+}
+
+void read_options(const char* options) {
+    if (options == nullptr) return;
+    std::string_view text{options};
+    usize at = 0;
+    while (at < text.size()) {
+        usize end = at;
+        while (end < text.size() && text[end] != '\n') ++end;
+        std::string_view line{text.data() + at, end - at};
+        if (line == "trace=calls") g_trace_calls = true;
+        if (line == "verbose=1" || line == "log=debug") g_report_all_absent = true;
+        at = end + 1;
+    }
+}
+
+}  // namespace postern::libos
