@@ -312,7 +312,7 @@ bool split(const CLI::App& app, std::span<char* const> words, std::vector<std::s
             options.push_back(name + "=" + kNoValue);
         } else {
             if (i + 1 >= words.size()) {
-                error = "option '" + name + "' needs " + option->get_type_name();
+                error = "option '" + name + "' needs a value: " + option->get_type_name() + ".";
                 return false;
             }
             options.push_back("--" + option->get_lnames().front() + "=" + words[++i]);
