@@ -48,11 +48,17 @@ enum class Ask : u32 {
     random,           ///< reserved
     log,              ///< name: text for the user's log; flags: LogKind
     exited,           ///< the process that asks is about to end: final counters
-    named_pipe,       ///< pipe.server:/pipe.client: name -> descriptor to read, `second_descriptor` to write. A client
-                      ///< takes the oldest server end of that name that no client has taken (else not_found)
+    named_pipe,       ///< flags: NamedPipe. Serve: name -> a descriptor that delivers one connection number of eight
+                      ///< bytes for each client; connect: name -> the connection (a stream both ways; not_found without
+                      ///< a server); accept: size: connection number -> the server's side of it
+    lock,             ///< attributes: volume and identity of the file, flags: 0 unlock, 1 shared, 2 exclusive, size: offset,
+                      ///< value: length (0: to the end), options: the handle. would_block when another holder conflicts.
+                      ///< Advisory and known to the family alone; ends with the process
     list,             ///< directory name, size: position (0 first) -> gate::DirectoryRecords in `names` (text_length
                       ///< bytes), value: next position, kReplyMore. See kReplyOverlay
 };
+
+enum NamedPipe : u32 { kNamedPipeServe = 1, kNamedPipeConnect = 2, kNamedPipeAccept = 3 };
 
 enum ReplyFlags : u32 {
     kReplyDescriptor = 1,  ///< the call's result is a descriptor
@@ -90,7 +96,8 @@ struct Slot {
     u64 value;                           ///< in/out: process number, exit code, ...
     u32 cache;                           ///< out: 1 if the answer, also a negative one, may be kept for ever
     u32 reply_flags;                     ///< out: ReplyFlags
-    u32 reserved[6];
+    u32 sequence;                        ///< in: not 0; the same when a request is rung again because a signal cut it off
+    u32 reserved[5];
     char names[2 * kMaxPath];
 };
 static_assert(sizeof(Slot) <= kSlotSize);
@@ -118,7 +125,13 @@ inline constexpr u64 kNoticeFileSize = 8192;
 
 /// How the launcher describes a start to entry: argv[1] of the entry image, "key=value;" pairs:
 ///   v=<version>;cwd=<percent-encoded>;mem=<bytes>;pids=<n>;uid=<n>;gid=<n>;arena=<bytes>;opt=<percent-encoded>;
-///   listen=<0|1>;landlock=<0|1>;tgkill=<scope|notify>;
+///   listen=<0|1>;landlock=<0|1>;tgkill=<scope|notify>;killable=<0|1>;patch=<0|1>;trace=<gate>;
+///   huid=<n>;hgid=<n> (the host's numbers that are shown as uid and gid in attributes of open streams)
+/// Unknown keys are ignored, so that older entries accept newer launchers.
+///
+/// The doorbell's result is the injected descriptor for requests that give one, else 0. When Slot::error is not ok no
+/// descriptor is injected. Names are whole URIs ("file:/etc/hosts"). Slot::owner is the asking process's number.
+/// The monitor wakes waiters on the word Notice::deaths[0] (futex, shared) when it adds to the list.
 /// `opt` is handed on to the library OS (LibOsParameters::options): lines "key=value". Those of the monitor:
 ///   private=<path>   a tree kept in memory by the library OS (one line each)
 ///   served=<path>    a tree synthesised by the library OS (/proc, /dev, /sys)
