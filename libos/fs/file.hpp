@@ -30,9 +30,13 @@ struct DirectoryVisitor {
     virtual bool entry(std::string_view name, u64 inode, u8 dt_type, u64 next_position) = 0;
 };
 
+/// What a File is where others must know: static_cast to the class of that name in ipc/ is allowed then.
+enum class FileKind : u32 { other, stream, pipe, event, timer, signal, epoll, socket };
+
 class File {
 public:
     virtual ~File() = default;
+    virtual FileKind kind() const { return FileKind::other; }
 
     // Data. `user` is a program address. Files with positions take them explicitly; `read`/`write` below them in
     // calls.cpp use and move `offset`. Errors as read(2) and write(2).
@@ -59,6 +63,10 @@ public:
     /// null without: always ready.
     virtual WaitQueue* wait_queue() { return nullptr; }
     virtual gate::Handle host_handle() const { return gate::kNoHandle; }
+    /// When poll() may change by the passing of time alone (timerfd): a deadline on Clock::monotonic, or kForever.
+    virtual u64 ready_at() { return ~0ull; }
+    /// Changes whenever an edge-triggered watch of a file without announcements is due again.
+    virtual u64 edge_count() { return 0; }
 
     /// The last descriptor of *this process* is gone: close handles of this picoprocess. Other processes go on.
     virtual void close_local() {}
@@ -72,6 +80,7 @@ public:
     u32 status_flags = 0;   ///< O_* without creation flags; change with fcntl
     u64 offset = 0;
     SharedLock offset_lock;
+    struct EpollItem* watches = nullptr;  ///< epoll sets that watch this description: ipc/epoll.hpp
     Inode* inode = nullptr; ///< referenced; null for files without a name (pipes, eventfd, ...)
     char* path = nullptr;   ///< arena, NUL-terminated canonical path, or text like "pipe:[12]"; may be null
     u32 path_size = 0;
