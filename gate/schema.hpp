@@ -103,8 +103,8 @@ struct Param {
     Kinds kinds = 0;              ///< handle arguments, and lists of handles
     Right right = Right::none;
     bool optional = false;        ///< pointer: may be null; handle: may be kNoHandle; string: may be absent
-    string_view sized_by;         ///< buffers and lists: the argument that holds their size or count
-    string_view doc;
+    string_view sized_by = {};    ///< buffers and lists: the argument that holds their size or count
+    string_view doc = {};
 };
 
 struct Reason {

@@ -21,7 +21,7 @@ struct Names {
     u8 count;
     bool flags;
 };
-enum class Shape : u8 { number, address, offset, handle, deadline, token, u32_pointer, u64_pointer, handle_pointer,
+enum class Shape : u8 { number, octal, address, offset, handle, deadline, token, u32_pointer, u64_pointer, handle_pointer,
                         token_pointer, handle_list, wait_items, string, bytes };
 struct Argument {
     const char* name;
@@ -169,6 +169,7 @@ inline void put_argument(Text& text, const Argument& argument, const u64* values
             else
                 text.add(value);
             return;
+        case Shape::octal: text.add('0', Octal{value}); return;
         case Shape::address: return put_address(text, value);
         case Shape::offset:
             if (value == ~0ull)

@@ -205,6 +205,7 @@ std::string emit_trace() {
             }
             if (kind == "number" && (param.unit == Unit::page_address || param.unit == Unit::address)) kind = "address";
             if (kind == "number" && param.unit == Unit::byte_offset) kind = "offset";
+            if (kind == "number" && param.domain == Domain::permission_bits) kind = "octal";
             text += cat("    {\"", param.name, "\", Shape::", kind, ", ", param.direction == Direction::out ? 1 : 0, ", ",
                         param.direction == Direction::in_out ? 1 : 0, ", ", static_cast<int>(param.domain), ", ",
                         sized_by, "},\n");

@@ -139,8 +139,8 @@ std::string emit_page() {
         "| scheme | names | operations |\n|---|---|---|\n"
         "| `file:PATH` | a file or directory in the picoprocess's routes | all |\n"
         "| `pipe:` | a fresh anonymous pipe: one stream that reads what it was written | read, write, wait |\n"
-        "| `pipe.server:NAME`, `pipe.client:NAME` | a named pipe of the family: the server's stream reads as handles of "
-        "connections | read, write, wait |\n"
+        "| `pipe.server:NAME`, `pipe.client:NAME` | two ends of one two-way pipe, met by name inside the family: each "
+        "server end takes one client | read, write, wait |\n"
         "| `null:` | reads as empty, swallows what is written | read, write, wait |\n"
         "| `stdin:`, `stdout:`, `stderr:` | the standard streams that the picoprocess was started with | read or write, "
         "wait |\n"
@@ -150,7 +150,7 @@ std::string emit_page() {
         "`pipe.srv:` is accepted for `pipe.server:`. What a `file:` name leads to, and with which rights, is decided by "
         "the routes (`postern routes`), never by the host's own names.\n\n");
 
-    text += "## Unsupported on the Linux host\n\nThese calls exist, check nothing, and answer `unsupported`:\n\n";
+    text += "## Unsupported on the Linux host\n\nThese calls exist, and answer `unsupported`:\n\n";
     for (const Call& call : kTable)
         if (call.linux_status == Status::unsupported) text += cat("- ", call.name, "\n");
     text += "\n## Values\n\n| set | kind | members |\n|---|---|---|\n";

@@ -360,7 +360,7 @@ inline constexpr u32 kErrors[] = {
     2097199u,  // DkProcessGetExitCode
     1u,  // DkProcessExit
     4194529u,  // DkProcessFork
-    56324089u,  // DkStreamOpen
+    39546873u,  // DkStreamOpen
     108003455u,  // DkStreamRead
     125239423u,  // DkStreamWrite
     33555039u,  // DkStreamMap

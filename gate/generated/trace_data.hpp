@@ -240,7 +240,7 @@ inline constexpr Argument kArguments[] = {
     {"result", Shape::address, 1, 0, 0, -1},
     {"uri", Shape::string, 0, 0, 0, -1},
     {"access", Shape::number, 0, 0, 7, -1},
-    {"mode", Shape::number, 0, 0, 22, -1},
+    {"mode", Shape::octal, 0, 0, 22, -1},
     {"create", Shape::number, 0, 0, 8, -1},
     {"options", Shape::number, 0, 0, 9, -1},
     {"stream", Shape::handle_pointer, 1, 0, 0, -1},

@@ -25,7 +25,7 @@ inline constexpr Call kProcessCalls[] = {
 
     call(27, "DkProcessGetExitCode", Group::process) &
         handle("process", ObjectKind::process, Right::wait, "a child") &
-        out(Type::u32_pointer, "code", "what it gave to DkProcessExit; 256 plus the host's reason if it was ended") &
+        out(Type::u32_pointer, "code", "what it gave to DkProcessExit; above 128 when the host ended it") &
         reason::kHandle & fails(Err::would_block, "the process has not ended") &
         fails(Err::bad_address, "`code` is not writable") & docs("Reads the exit code of a process that has ended."),
 

@@ -38,15 +38,15 @@ inline constexpr Call kStreamCalls[] = {
         fails(Err::is_directory, "the name is a directory and writing was asked") &
         fails(Err::busy, "a program that runs cannot be written") &
         fails(Err::no_quota, "the family's limit of handles is reached") &
-        fails(Err::closed, "pipe.client: nobody serves this name") & blocking &
         docs("Opens or creates. Everything that may fail fails before anything is created or truncated. Opening a "
-             "pipe.client: waits for its server's queue unless non_blocking is given."),
+             "pipe.server: makes one end of a two-way pipe under its name; opening a pipe.client: takes the oldest end "
+             "of that name that no client has taken, or is `not_found`: a server opens one end per connection."),
 
     call(31, "DkStreamRead", Group::stream) & handle("stream", ObjectKind::stream, Right::read, "where from") &
         kOffsetParam & bytes_out("buffer", "size", "where to") &
         in64("size", "most bytes", Unit::bytes) & kActualParam & kTransferReasons & blocking &
         docs("Reads up to `size` bytes. Fewer are not an error, 0 is the end of the stream. A pipe waits for the first "
-             "byte only. Reading a pipe.server: stream gives one handle number (u32) of the next connection."),
+             "byte only."),
 
     call(32, "DkStreamWrite", Group::stream) & handle("stream", ObjectKind::stream, Right::write, "where to") &
         kOffsetParam & bytes_in("buffer", "size", "where from") & in64("size", "bytes", Unit::bytes) & kActualParam &
