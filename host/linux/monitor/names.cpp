@@ -208,7 +208,7 @@ Err Names::top(const Route& route, std::string_view path, std::string_view rest,
                std::string& link) {
     State& known = state(route);
     if (route.target.binding >= 0) {
-        if (known.slow && !in_worker_) return Err::busy;
+        if (known.slow && !in_worker_) return worker();
         fd = route.target.binding;
         return Err::ok;
     }
@@ -250,7 +250,7 @@ Err Names::top(const Route& route, std::string_view path, std::string_view rest,
     } else {
         owned = std::move(opened);
     }
-    return known.slow && !in_worker_ ? Err::busy : Err::ok;
+    return known.slow && !in_worker_ ? worker() : Err::ok;
 }
 
 /// Is what was found something that a route may give? Fills in `status`.
@@ -324,7 +324,7 @@ Err Names::probe(const std::string& path, Place& place, std::string& link) {
     } else {
         return error;
     }
-    if (found == -EXDEV) return in_worker_ ? Err::denied : Err::busy;
+    if (found == -EXDEV) return in_worker_ ? Err::denied : worker();
     if (found == -ENOENT) {
         if (table_.is_parent("file", path)) {
             place.kind = PlaceKind::synthetic;
@@ -461,7 +461,7 @@ Err Names::parent(const Place& place, Fd& directory, std::string& last) {
         crossing_ = in_worker_;
         found = open_beneath(base, place.rest.substr(0, slash));
     }
-    if (found == -EXDEV) return in_worker_ ? Err::denied : Err::busy;
+    if (found == -EXDEV) return in_worker_ ? Err::denied : worker();
     if (found < 0) return error_from_errno(found);
     directory.reset(found);
     struct stat status;

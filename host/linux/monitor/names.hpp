@@ -70,6 +70,10 @@ public:
 
     /// Calls may hang from now on, because this process is one that can be killed.
     void set_in_worker() { in_worker_ = true; }
+    /// Did a call since the last asking end with Err::busy because it has to be made in a worker?
+    bool take_needs_worker() { return std::exchange(needs_worker_, false); }
+    void need_worker() { needs_worker_ = true; }
+    bool in_worker() const { return in_worker_; }
 
     /// Names that no rule grants, in the order of the first asking; at most kMaxRefused.
     struct Refusal {
@@ -107,7 +111,9 @@ private:
     std::vector<std::pair<dev_t, FileSystemClass>> devices_;
     bool avoid_openat2_;
     bool in_worker_ = false;
-    bool crossing_ = false;
+    bool crossing_ = false;  ///< mounts below a route's own may be entered
+    bool needs_worker_ = false;
+    gate::Err worker() { return needs_worker_ = true, gate::Err::busy; }
     int self_descriptors_;
 };
 

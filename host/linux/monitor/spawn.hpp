@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Starting picoprocesses: memory files, the keeper, privileges given up, the entry image executed.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "host/linux/layout.hpp"
+#include "host/linux/monitor/sys.hpp"
+
+namespace postern::host {
+
+/// A memory file of `size` bytes that nobody can shrink, grow or seal further. Invalid: errno says why.
+Fd make_memory_file(const char* name, u64 size, bool executable_seal = true);
+
+/// The file of notices: written here through the mapping only, read-only for everybody else.
+struct NoticeFile {
+    Fd read_only;
+    void* memory = nullptr;  ///< read-write mapping of this process
+};
+Result<NoticeFile, LaunchError> make_notice_file();
+
+/// What a new picoprocess starts with. Everything in it is prepared before the fork: the child allocates nothing.
+struct Start {
+    int descriptors[9] = {-1, -1, -1, -1, -1, -1, -1, -1, -1};  ///< sources of descriptors 0 to 8
+    int entry = -1;              ///< the entry image
+    const char* const* arguments = nullptr;
+    const char* const* environment = nullptr;
+    u64 data_limit = 0;          ///< RLIMIT_DATA
+    bool drop_privileges = false;
+    bool second_wall = false;    ///< chroot and namespaces, where they cost little
+};
+
+/// Steps of a start that can fail, as BootMessage::step.
+enum class StartStep : u32 { none = 0, descriptors = 100, limits, privileges, execute, parent };
+const char* step_name(u32 step);
+
+/// The small process that outlives nobody: it starts picoprocesses as children of the monitor but in a session and
+/// process group of its own, and ends the whole group when the monitor dies.
+class Keeper {
+public:
+    /// Forks the keeper, which starts the first picoprocess at once. Signals that the monitor blocks stay blocked in the
+    /// keeper and are unblocked in the picoprocess.
+    Result<void, LaunchError> start(const Start& first);
+    /// Starts another picoprocess; its process number. `first`'s descriptors but kFdBoot and limits are used again.
+    Result<int, gate::Err> spawn(const std::vector<std::string>& arguments, const std::vector<std::string>& environment,
+                                 int boot);
+    int id() const { return id_; }
+    /// Ends the keeper and its whole group. After this no member of the family lives or can be made. The keeper stays a
+    /// zombie, so that its number is not used again; reap() ends that.
+    void kill_all();
+    void reap();
+    bool running() const { return id_ > 0 && !killed_; }
+
+private:
+    [[noreturn]] static void run(const Start& first, int monitor, int control, int monitor_id);
+
+    int id_ = -1;
+    bool killed_ = false;
+    Fd control_;
+};
+
+}  // namespace postern::host
