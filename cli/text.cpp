@@ -28,20 +28,20 @@ bool write_all(int descriptor, std::string_view text) {
     return true;
 }
 
-/// Levenshtein distance; words here are short.
+/// Edits from one word to the other: insertions, deletions, replacements and swapped neighbours.
 usize distance(std::string_view left, std::string_view right) {
-    std::vector<usize> row(right.size() + 1);
-    for (usize j = 0; j < row.size(); ++j) row[j] = j;
+    std::vector<std::vector<usize>> cost(left.size() + 1, std::vector<usize>(right.size() + 1));
+    for (usize i = 0; i <= left.size(); ++i) cost[i][0] = i;
+    for (usize j = 0; j <= right.size(); ++j) cost[0][j] = j;
     for (usize i = 1; i <= left.size(); ++i) {
-        usize diagonal = row[0];
-        row[0] = i;
         for (usize j = 1; j <= right.size(); ++j) {
-            usize above = row[j];
-            row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (left[i - 1] != right[j - 1])});
-            diagonal = above;
+            cost[i][j] =
+                std::min({cost[i - 1][j] + 1, cost[i][j - 1] + 1, cost[i - 1][j - 1] + (left[i - 1] != right[j - 1])});
+            if (i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1])
+                cost[i][j] = std::min(cost[i][j], cost[i - 2][j - 2] + 1);
         }
     }
-    return row[right.size()];
+    return cost[left.size()][right.size()];
 }
 
 /// Length of the UTF-8 sequence at the start of `text`, 0 when there is none.

@@ -1,0 +1,432 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The command as people use it: options, exit statuses, what is said where. As root also once as an ordinary user.
+
+  run.py --postern FILE [--user ID] [TEST ...]
+"""
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+POSTERN = "postern"
+WORK = "/"
+
+
+class Outcome:
+    def __init__(self, done):
+        self.status = done.returncode
+        self.out = done.stdout.decode("utf-8", "replace")
+        self.err = done.stderr.decode("utf-8", "replace")
+
+    def __repr__(self):
+        return f"status {self.status}\nstdout: {self.out!r}\nstderr: {self.err}"
+
+
+def postern(*words, stdin=b"", env=None, cwd=None, timeout=60):
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": WORK + "/home", "LANG": "C.UTF-8", "TERM": "dumb"}
+    environment.update(env or {})
+    return Outcome(subprocess.run([POSTERN, *words], input=stdin, capture_output=True, env=environment,
+                                  cwd=cwd or WORK, timeout=timeout, check=False))
+
+
+def run(*words, **more):
+    return postern("run", *words, **more)
+
+
+def sh(script, *options, **more):
+    return run(*options, "--", "sh", "-c", script, **more)
+
+
+class Case(unittest.TestCase):
+    def expect(self, outcome, status=0, out=None, err=None):
+        self.assertEqual(outcome.status, status, outcome)
+        if out is not None:
+            self.assertEqual(outcome.out, out, outcome)
+        if err is not None:
+            self.assertRegex(outcome.err, err)
+
+
+class Usage(Case):
+    def test_version(self):
+        self.expect(postern("--version"), 0)
+        self.assertRegex(postern("--version").out, r"^postern \d+\.\d+\.\d+\n$")
+
+    def test_help_begins_with_examples(self):
+        for words in (["--help"], ["run", "--help"], ["help", "run"], ["routes", "--help"]):
+            outcome = postern(*words)
+            self.expect(outcome)
+            self.assertTrue(outcome.out.startswith("Examples:\n  postern "), outcome)
+
+    def test_unknown_option_is_named(self):
+        self.expect(run("--tiemout", "3", "--", "true"), 125, "", r"--tiemout.*Did you mean '--timeout'")
+
+    def test_options_of_docker_get_advice(self):
+        self.expect(run("--network", "none", "--", "true"), 125, "", "--network.*not supported")
+
+    def test_unknown_command(self):
+        self.expect(postern("rnu"), 125, "", "Did you mean 'run'")
+
+    def test_missing_program(self):
+        self.expect(run("--quiet"), 125, "", "a program is missing")
+
+    def test_missing_value(self):
+        self.expect(run("--timeout"), 125, "", "needs a value")
+
+    def test_bad_values(self):
+        for words in (["--timeout", "soon"], ["--memory", "lots"], ["--pids", "0"], ["--stats=xml"], ["-e", "=x"]):
+            self.expect(run(*words, "--", "true"), 125, "", words[0].split("=")[0])
+
+    def test_first_positional_ends_options(self):
+        self.expect(run("echo", "--timeout", "-v", "--"), 0, "--timeout -v --\n")
+
+    def test_double_dash_is_optional(self):
+        self.expect(run("--", "echo", "a"), 0, "a\n")
+        self.expect(run("echo", "a"), 0, "a\n")
+
+    def test_no_colour_outside_terminals(self):
+        self.assertNotIn("\x1b", run("--bad").err)
+
+
+class Status(Case):
+    def test_own_status(self):
+        for status in (0, 1, 42, 255):
+            self.expect(sh(f"exit {status}"), status)
+
+    def test_signal(self):
+        self.expect(sh("kill -TERM $$"), 128 + signal.SIGTERM)
+        self.expect(sh("kill -KILL $$"), 128 + signal.SIGKILL)
+
+    def test_not_found(self):
+        self.expect(run("--", "no-such-program-at-all"), 127, "", "no-such-program-at-all")
+        self.expect(run("--", "/no/such/program"), 127, "", "/no/such/program")
+
+    def test_not_executable(self):
+        self.expect(run("--", "/etc/passwd"), 126, "", "/etc/passwd")
+        self.expect(run("--", "/etc"), 126, "", "/etc")
+
+    def test_timeout(self):
+        start = time.monotonic()
+        self.expect(run("--timeout", "300ms", "--", "sleep", "30"), 124)
+        self.assertLess(time.monotonic() - start, 5)
+
+    def test_timeout_not_reached(self):
+        self.expect(run("--timeout", "30s", "--", "echo", "in time"), 0, "in time\n")
+
+    def test_missing_volume(self):
+        self.expect(run("-v", "/no/such/place", "--", "true"), 125, "", "/no/such/place")
+
+    def test_pids(self):
+        outcome = run("--pids", "5", "--", "bash", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 2 & done; wait")
+        self.assertRegex(outcome.err, "(?i)resource temporarily unavailable|cannot fork|retry")
+
+    def test_memory(self):
+        outcome = run("--memory", "64m", "--", "python3", "-c", "x = bytearray(400 << 20); print(len(x))")
+        self.assertNotEqual(outcome.status, 0, outcome)
+        self.assertEqual(outcome.out, "", outcome)
+
+    def test_forwarded_signal(self):
+        with subprocess.Popen([POSTERN, "run", "--", "sh", "-c", "trap 'echo caught; exit 9' TERM; echo ready; sleep 20 & wait"],
+                              stdout=subprocess.PIPE, cwd=WORK) as process:
+            self.assertEqual(process.stdout.readline(), b"ready\n")
+            process.terminate()
+            self.assertEqual(process.stdout.read(), b"caught\n")
+            self.assertEqual(process.wait(10), 9)
+
+
+class View(Case):
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(dir=WORK)
+        os.chmod(self.directory, 0o755)
+        with open(self.directory + "/file", "w", encoding="ascii") as file:
+            file.write("content\n")
+        self.addCleanup(shutil.rmtree, self.directory)
+
+    def test_volume_is_read_only_by_default(self):
+        self.expect(sh("cat /data/file; echo x >/data/file || echo refused; echo x >/data/new || echo refused",
+                       "-v", self.directory + ":/data"), 0, "content\nrefused\nrefused\n")
+        self.assertEqual(os.listdir(self.directory), ["file"])
+
+    def test_volume_under_its_own_name(self):
+        self.expect(run("-v", self.directory, "--", "cat", self.directory + "/file"), 0, "content\n")
+
+    def test_volume_for_writing(self):
+        self.expect(sh("cd /data; echo more >>file; mkdir d; echo y >d/g; mv d/g h; rmdir d; ln -s h l; chmod 600 h; ls",
+                       "-v", self.directory + ":/data:rw"), 0, "file\nh\nl\n")
+        self.assertEqual(sorted(os.listdir(self.directory)), ["file", "h", "l"])
+        with open(self.directory + "/file", encoding="ascii") as file:
+            self.assertEqual(file.read(), "content\nmore\n")
+        self.assertEqual(os.stat(self.directory + "/h").st_mode & 0o777, 0o600)
+
+    def test_volume_of_one_file(self):
+        self.expect(run("-v", self.directory + "/file:/etc/postern-test", "--", "cat", "/etc/postern-test"), 0, "content\n")
+
+    def test_links_do_not_lead_out(self):
+        os.symlink("/etc/shadow", self.directory + "/link")
+        os.symlink("../../../../../../etc/shadow", self.directory + "/up")
+        outcome = sh("cat /data/link /data/up; echo $?", "-v", self.directory + ":/data:rw")
+        self.assertEqual(outcome.out, "1\n", outcome)
+
+    def test_shadow_is_not_there(self):
+        self.expect(sh("test -e /etc/shadow || echo none; test -r /etc/passwd && echo passwd; test -d /root/.ssh || echo none"),
+                    0, "none\npasswd\nnone\n")
+
+    def test_private_tmp_and_home(self):
+        name = f"/tmp/postern-canary-{os.getpid()}"
+        with open(name, "w", encoding="ascii") as file:
+            file.write("outside\n")
+        try:
+            self.expect(sh(f"test -e {name} || echo hidden; echo inside >{name}; cat {name}; echo x >~/f && cat ~/f"),
+                        0, "hidden\ninside\nx\n")
+            with open(name, encoding="ascii") as file:
+                self.assertEqual(file.read(), "outside\n")
+        finally:
+            os.unlink(name)
+
+    def test_tmp_is_fresh_each_time(self):
+        self.expect(sh("echo x >/tmp/left"), 0)
+        self.expect(sh("test -e /tmp/left || echo gone"), 0, "gone\n")
+
+    def test_system_is_read_only(self):
+        self.expect(sh("echo x >/usr/bin/x || echo no; rm /bin/ls || echo no; ls /usr/bin/env"), 0, "no\nno\n/usr/bin/env\n")
+
+    def test_working_directory(self):
+        self.expect(run("--", "sh", "-c", "cat file; echo x >file || echo no; pwd", cwd=self.directory), 0,
+                    "content\nno\n" + os.path.realpath(self.directory) + "\n")
+
+    def test_working_directory_option(self):
+        self.expect(run("-w", "/usr/share", "--", "pwd"), 0, "/usr/share\n")
+        self.expect(run("-v", self.directory + ":/data", "-w", "/data", "--", "cat", "file"), 0, "content\n")
+
+    def test_missing_working_directory(self):
+        self.assertEqual(run("-w", "/no/such", "--", "true").status, 125)
+
+    def test_root(self):
+        busybox = shutil.which("busybox")
+        if busybox is None:
+            self.skipTest("needs busybox (apt-get install busybox-static)")
+        os.makedirs(self.directory + "/root/bin")
+        shutil.copy(busybox, self.directory + "/root/bin/busybox")
+        self.expect(run("--root", self.directory + "/root", "--", "/bin/busybox", "ls", "/bin"), 0, "busybox\n")
+        outcome = run("--root", self.directory + "/root", "--", "/bin/busybox", "ls", "/usr")
+        self.assertNotEqual(outcome.status, 0, outcome)
+        self.expect(run("--root", self.directory + "/root", "--", "/bin/busybox", "pwd"), 0, "/\n")
+
+    def test_refused_names_are_listed(self):
+        outcome = run("--", "cat", "/etc/shadow")
+        self.assertEqual(outcome.status, 1, outcome)
+        self.assertRegex(outcome.err, r"postern: 1 name exists outside and was refused:\n  /etc/shadow  \(.+\)  allow with: -v /etc/shadow")
+
+    def test_quiet(self):
+        self.assertNotIn("postern:", run("--quiet", "--", "cat", "/etc/shadow").err)
+
+    def test_what_does_not_exist_is_not_listed(self):
+        self.assertNotIn("postern:", run("--", "cat", "/no/such/file").err)
+
+    def test_suggested_flag_works(self):
+        outcome = run("--", "cat", self.directory + "/file")
+        self.assertEqual(outcome.status, 1, outcome)
+        flag = re.search(r"allow with: (-v \S+)", outcome.err)
+        self.assertIsNotNone(flag, outcome)
+        self.expect(run(*flag.group(1).split(), "--", "cat", self.directory + "/file"), 0, "content\n")
+
+    def test_routes(self):
+        outcome = postern("routes", "-v", self.directory + ":/data:rw")
+        self.expect(outcome)
+        self.assertIn("/data", outcome.out)
+        self.assertIn("-v " + self.directory + ":/data:rw", outcome.out)
+        rules = json.loads(postern("routes", "--json", "-v", self.directory + ":/data").out)
+        self.assertTrue(isinstance(rules, list) and len(rules) > 5)
+
+
+class Environment(Case):
+    def test_default_variables(self):
+        outcome = run("--", "env", env={"SECRET_TOKEN": "x", "LC_ALL": "C", "USER": "someone"})
+        self.expect(outcome)
+        self.assertNotIn("SECRET_TOKEN", outcome.out)
+        self.assertIn("LC_ALL=C\n", outcome.out)
+        self.assertIn("USER=someone\n", outcome.out)
+        self.assertIn("HOME=", outcome.out)
+
+    def test_set_and_pass(self):
+        self.expect(sh("echo $A-$B-$C", "-e", "A=1 2", "-e", "B", "-e", "C", env={"B": "outer"}), 0, "1 2-outer-\n")
+
+    def test_override(self):
+        self.expect(sh("echo $LANG", "-e", "LANG=C"), 0, "C\n")
+
+    def test_path_decides_inside(self):
+        self.expect(run("-e", "PATH=/nowhere", "--", "true"), 127)
+
+
+class Streams(Case):
+    def test_standard_input(self):
+        self.expect(run("--", "wc", "-c", stdin=b"12345"), 0, "5\n")
+        self.expect(run("-i", "--", "tr", "a-z", "A-Z", stdin=b"hello"), 0, "HELLO")
+
+    def test_large_streams(self):
+        self.assertEqual(run("--", "cat", stdin=b"x" * 1000000).out, "x" * 1000000)
+
+    def test_output_order_and_streams(self):
+        self.expect(sh("echo out; echo err >&2"), 0, "out\n", "^err\n")
+
+    def test_closed_reader(self):
+        with subprocess.Popen([POSTERN, "run", "--quiet", "--", "yes"], stdout=subprocess.PIPE, cwd=WORK) as process:
+            process.stdout.read(10)
+            process.stdout.close()
+            self.assertEqual(process.wait(20), 128 + signal.SIGPIPE)
+
+    def test_file_offset_is_shared(self):
+        with tempfile.TemporaryFile() as file:
+            for word in ("one", "two"):
+                subprocess.run([POSTERN, "run", "--", "echo", word], stdout=file, cwd=WORK, check=True, timeout=60)
+            file.seek(0)
+            self.assertEqual(file.read(), b"one\ntwo\n")
+
+    def test_leftover_children_end(self):
+        start = time.monotonic()
+        self.expect(sh("sleep 60 >/dev/null 2>&1 & echo started"), 0, "started\n")
+        self.assertLess(time.monotonic() - start, 5)
+
+    def test_wait_all(self):
+        self.expect(sh("(sleep 0.5; echo later) & echo first", "--wait-all"), 0, "first\nlater\n")
+
+
+class Reports(Case):
+    def test_trace(self):
+        outcome = run("--trace", "--", "cat", "/etc/debian_version")
+        self.expect(outcome)
+        self.assertRegex(outcome.err, r'openat\(.*"/etc/debian_version".*\) = \d')
+        self.assertRegex(outcome.err, r"exit_group\(0")
+
+    def test_trace_errors_are_named(self):
+        self.assertRegex(run("--trace", "--", "cat", "/no/such").err, r'"/no/such".* = -1 ENOENT|"/no/such".*ENOENT')
+
+    def test_trace_to_file(self):
+        with tempfile.TemporaryDirectory(dir=WORK) as directory:
+            outcome = run("--trace=" + directory + "/log", "--", "true")
+            self.expect(outcome, 0, "", "^$")
+            with open(directory + "/log", encoding="utf-8") as file:
+                self.assertIn("execve", file.read())
+
+    def test_trace_gate(self):
+        self.assertRegex(run("--trace=gate", "--", "true").err, r"DkProcessExit\(")
+
+    def test_stats_json(self):
+        outcome = run("--quiet", "--stats=json", "--", "ls", "/")
+        self.expect(outcome)
+        stats = json.loads(outcome.err)
+        self.assertGreater(stats["system_calls"], 10)
+        self.assertGreater(stats["gate_calls"], 5)
+        self.assertGreater(stats["host_calls"], 5)
+        self.assertGreater(stats["peak_memory_bytes"], 100000)
+        self.assertGreater(stats["wall_ns"], 100000)
+        self.assertEqual(stats["status"], 0)
+
+    def test_stats_text(self):
+        self.assertRegex(run("--stats", "--", "true").err, r"postern: \d+ system calls inside")
+
+    def test_absent_calls_are_reported_once(self):
+        script = "import ctypes; l=ctypes.CDLL(None, use_errno=True); [print(l.syscall(425, 1, 0), ctypes.get_errno()) for _ in range(2)]"
+        outcome = run("--", "python3", "-c", script)
+        self.expect(outcome, 0, "-1 38\n-1 38\n")
+        self.assertEqual(outcome.err.count("io_uring_setup"), 1, outcome)
+
+    def test_gate_json(self):
+        table = json.loads(postern("gate", "--json").out)
+        self.assertIn("DkStreamOpen", json.dumps(table))
+
+    def test_syscalls_json(self):
+        table = json.loads(postern("syscalls", "--json").out)
+        rows = table if isinstance(table, list) else table["calls"]
+        names = {row["name"] for row in rows}
+        self.assertTrue({"read", "openat", "clone", "execve"} <= names)
+        self.assertTrue({row["level"] for row in rows} <= {"full", "partial", "absent"})
+
+    def test_wall_json(self):
+        rules = json.loads(postern("wall", "--json").out)
+        self.assertLessEqual(len({rule["number"] for rule in rules}), 44)
+        self.assertTrue(all(rule["reason"] for rule in rules))
+
+    def test_manual_page_is_complete(self):
+        page = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/man/postern.1")
+        with open(page, encoding="utf-8") as file:
+            text = file.read().replace("\\-", "-")
+        for command in ("run", "routes", "gate", "syscalls", "wall"):
+            for option in re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", postern(command, "--help").out, re.M):
+                self.assertIn(option, text)
+
+
+class Fallbacks(Case):
+    """The same program where the kernel has less."""
+
+    def test_forced(self):
+        for name in ("openat2", "landlock", "tgkill", "killable", "memfd_seal"):
+            with self.subTest(name):
+                self.expect(sh("echo $(uname -s) | tr a-z A-Z; kill -TERM $$", "--force-fallback=" + name, "--quiet"), 143, "LINUX\n")
+
+    def test_without_second_walls(self):
+        self.expect(run("--no-landlock", "--no-namespaces", "--", "echo", "x"), 0, "x\n")
+
+
+def main():
+    global POSTERN, WORK
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--postern", required=True)
+    parser.add_argument("--user", type=int, help="run as this user and group")
+    parser.add_argument("tests", nargs="*")
+    arguments = parser.parse_args()
+    POSTERN = os.path.realpath(arguments.postern)
+    copied = None
+    if arguments.user is not None:
+        if os.getuid() != 0:
+            print("SKIP: changing the user needs root; the other runs of these tests are an ordinary user's already")
+            return 77
+        # The build may lie where other users cannot look: take along what is needed.
+        copied = tempfile.mkdtemp(dir="/var/tmp")
+        build = os.path.dirname(os.path.dirname(POSTERN))
+        os.chmod(copied, 0o755)
+        os.makedirs(copied + "/bin")
+        shutil.copy(POSTERN, copied + "/bin/postern")
+        shutil.copytree(build + "/libexec", copied + "/libexec")
+        POSTERN = copied + "/bin/postern"
+    # Not below /tmp, which is private inside; not below a home directory that others cannot enter.
+    WORK = tempfile.mkdtemp(dir="/var/tmp")
+    os.makedirs(WORK + "/home")
+    os.chmod(WORK, 0o755)
+    if arguments.user is not None:
+        os.chown(WORK, arguments.user, arguments.user)
+        os.chown(WORK + "/home", arguments.user, arguments.user)
+        child = os.fork()
+        if child == 0:
+            os.setgroups([])
+            os.setgid(arguments.user)
+            os.setuid(arguments.user)
+            os._exit(0 if verdict(arguments.tests) else 1)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    else:
+        status = 0 if verdict(arguments.tests) else 1
+    shutil.rmtree(WORK, ignore_errors=True)
+    if copied:
+        shutil.rmtree(copied, ignore_errors=True)
+    return status
+
+
+def verdict(names):
+    loader = unittest.defaultTestLoader
+    module = sys.modules["__main__"]
+    suite = loader.loadTestsFromNames(names, module) if names else loader.loadTestsFromModule(module)
+    result = unittest.TextTestRunner(verbosity=1, stream=sys.stdout).run(suite)
+    for test, reason in result.skipped:
+        print(f"SKIP: {test}: {reason}")
+    sys.stdout.flush()
+    return result.wasSuccessful()
+
+
+sys.exit(main())
