@@ -38,6 +38,7 @@ enum Attention : u32 {
     kAttentionExit = 4,    ///< the process ends, or another thread executes a new program
 };
 struct VforkReturn;
+struct LibOsStack;
 struct Thread;
 using RestartFunction = Res<i64> (*)(Thread& thread);
 
@@ -70,6 +71,7 @@ struct Thread {
     u32 exit_pending = 0;            ///< exit_thread has begun
     Thread* next_in_bucket = nullptr;///< number table
     RestartFunction restart = nullptr; ///< set with restart_data before answering Errno::restart_block
+    LibOsStack* stack = nullptr;     ///< private heap; null for the first thread of a picoprocess's line
     VforkReturn* vfork_return = nullptr; ///< private heap; of a vfork context: how to go back
     WaitEntry* more_entries = nullptr;   ///< arena; wait entries beyond the embedded one, in use
     u64 waiting_mask = 0;            ///< sigtimedwait: signals waited for
@@ -123,7 +125,8 @@ struct Process {
     u32 exec_pending = 0;            ///< a thread waits in become_single_threaded for the others to end
     WaitQueue thread_events;         ///< that one sleeps here
     volatile u32 child_event_count = 0;  ///< counts changes of children's states
-    WaitQueue stop_queue;            ///< threads of a stopped process
+    WaitQueue signal_events;         ///< woken for every signal queued: signalfd waits here
+    u32 continued_unreported = 0;    ///< the parent is owed a SIGCHLD with CLD_CONTINUED
     u32 stop_signal = 0;
     u32 queued_signals = 0;          ///< against RLIMIT_SIGPENDING
     u32 carrier_id = 0;              ///< host number of the picoprocess that runs it; differs from host_id for vfork

@@ -171,6 +171,10 @@ void arena::undo_record_pages(SharedLock& lock, u64 first, u64 count) {
     commit_record();
 }
 
+void undo_commit(SharedLock& lock) {
+    if (self::undo_count() != 0) forget(lock);
+}
+
 void undoable_insert(SharedLock& lock, ListLink& before, ListLink& link) {
     ListLink* after = before.next;
     set_undoable(lock, link.previous, &before);

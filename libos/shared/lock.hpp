@@ -52,6 +52,9 @@ void set_undoable(SharedLock& lock, T& word, T value) {
     word = value;
 }
 
+/// What was changed so far is whole: a takeover keeps it. For long work under one lock, step by step.
+void undo_commit(SharedLock& lock);
+
 /// List changes that a takeover of `lock` undoes: a list is never seen half linked.
 void undoable_insert(SharedLock& lock, ListLink& before, ListLink& link);
 void undoable_unlink(SharedLock& lock, ListLink& link);

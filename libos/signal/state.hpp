@@ -75,5 +75,17 @@ void force_signal(Thread& thread, const SignalInfo& info);
 SignalInfo user_signal(u32 signal);
 /// Signals that would be delivered to the thread now.
 u64 deliverable(const Thread& thread);
+/// Takes the next pending signal in `set` from the thread's or the process's queue. False: there is none.
+bool dequeue_signal(Thread& thread, u64 set, SignalInfo& info);
+/// Pending for the thread or its process, blocked or not.
+u64 pending_signals(const Thread& thread);
+
+/// Changes the thread's mask; SIGKILL and SIGSTOP stay deliverable.
+void set_signal_mask(Thread& thread, u64 mask);
+/// For calls that wait under another mask (sigsuspend, ppoll, pselect6, epoll_pwait): sets it and keeps the old one,
+/// which returns after delivery, or by end_temporary_mask when the call ends without a signal.
+void begin_temporary_mask(Thread& thread, u64 mask);
+/// `interrupted`: the call answers EINTR or a restart code; the way out restores the mask then.
+void end_temporary_mask(Thread& thread, bool interrupted);
 
 }  // namespace postern::libos

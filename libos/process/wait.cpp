@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+// wait4(2) and waitid(2).
+#include "base/memory.hpp"
+#include "libos/process/calls.hpp"
+#include "libos/process/table.hpp"
+#include "libos/time/timers.hpp"
+#include "libos/user.hpp"
+
+namespace postern::libos {
+
+namespace {
+
+enum WaitOptions : u32 {
+    kNoHang = 1, kUntraced = 2, kExited = 4, kContinued = 8, kNoWait = 0x01000000,
+    kNoThread = 0x20000000, kAll = 0x40000000, kClone = 0x80000000,
+};
+enum class Whom : u32 { any, pid, group };
+
+struct Found {
+    u32 pid = 0;
+    u32 uid = 0;
+    i32 code = 0;      ///< CLD_*
+    i32 status = 0;    ///< for siginfo
+    u32 encoded = 0;   ///< wait(2) encoding
+    u64 cpu_time = 0;
+};
+
+struct RUsage {
+    TimeVal user, system;
+    i64 rest[14];
+};
+
+bool matches(const Process& child, Whom whom, u32 number, u32 options) {
+    if (whom == Whom::pid && child.pid != number) return false;
+    if (whom == Whom::group && child.pgid != number) return false;
+    if ((options & kAll) != 0) return true;
+    return (child.exit_signal != kSigChld) == ((options & kClone) != 0);
+}
+
+/// Looks for a child with news. `any`: there are children that could have some. Table lock is held.
+bool look(Process& process, Whom whom, u32 number, u32 options, Found& found, bool& any) {
+    for (Process* child = process.children.front(); child != nullptr; child = process.children.next(*child)) {
+        if (!matches(*child, whom, number, options)) continue;
+        any = true;
+        found.pid = child->pid;
+        found.uid = child->credentials.uid;
+        if (child->state == ProcessState::zombie) {
+            if ((options & kExited) == 0) continue;
+            u32 status = child->exit_status;
+            found.encoded = status;
+            bool exited = (status & 0x7f) == 0;
+            found.code = exited ? 1 : (status & kCoreFlag) != 0 ? 3 : 2;
+            found.status = static_cast<i32>(exited ? status >> 8 : status & 0x7f);
+            found.cpu_time = child->cpu_time + child->cpu_user_children;
+            if ((options & kNoWait) == 0) {
+                process.cpu_user_children += found.cpu_time;
+                reap(*child);
+            }
+            return true;
+        }
+        if ((options & kUntraced) != 0 && (child->wait_flags & kStopUnreported) != 0) {
+            if ((options & kNoWait) == 0) child->wait_flags &= ~u32{kStopUnreported};
+            found.code = 5;
+            found.status = static_cast<i32>(child->stop_signal);
+            found.encoded = child->stop_signal << 8 | 0x7f;
+            return true;
+        }
+        if ((options & kContinued) != 0 && (child->wait_flags & kContinueUnreported) != 0) {
+            if ((options & kNoWait) == 0) child->wait_flags &= ~u32{kContinueUnreported};
+            found.code = 6;
+            found.status = kSigCont;
+            found.encoded = 0xffff;
+            return true;
+        }
+    }
+    return false;
+}
+
+/// False: WNOHANG and nothing to report.
+Res<bool> wait_for(Thread& thread, Whom whom, u32 number, u32 options, Found& found) {
+    Process& process = *thread.process;
+    for (;;) {
+        u32 seen = __atomic_load_n(&process.child_event_count, __ATOMIC_SEQ_CST);
+        bool any = false;
+        {
+            Guard guard{process_table_lock()};
+            if (look(process, whom, number, options, found, any)) return true;
+        }
+        if (!any) return Failure{Errno::child};
+        if ((options & kNoHang) != 0) {
+            collect_deaths();
+            if (__atomic_load_n(&process.child_event_count, __ATOMIC_SEQ_CST) != seen) continue;
+            return false;
+        }
+        // The host tells of members that it killed by an interrupt to some member, which then collects them. Should
+        // that one be dead as well, this look now and then finds out.
+        constexpr u64 kPatience = 2'000'000'000;
+        Res<void> waited =
+            wait_until(thread, process.child_events, kPollIn, monotonic_now() + kPatience,
+                       [&] { return __atomic_load_n(&process.child_event_count, __ATOMIC_SEQ_CST) != seen; });
+        if (waited.ok()) continue;
+        if (waited.error() != Errno::timedout) return Failure{waited.error()};
+        collect_deaths();
+    }
+}
+
+Res<void> write_usage(u64 address, u64 cpu_time) {
+    if (address == 0) return {};
+    RUsage usage;
+    memset(&usage, 0, sizeof usage);
+    usage.user.seconds = static_cast<i64>(cpu_time / 1'000'000'000);
+    usage.user.microseconds = static_cast<i64>(cpu_time / 1000 % 1'000'000);
+    return write_user(address, usage);
+}
+
+}  // namespace
+
+Res<i64> sys_wait4(Thread& thread, Arguments arguments) {
+    i32 pid = static_cast<i32>(arguments[0]);
+    u32 options = static_cast<u32>(arguments[2]);
+    if ((options & ~(kNoHang | kUntraced | kContinued | kNoThread | kAll | kClone)) != 0)
+        return Failure{Errno::inval};
+    if (pid == static_cast<i32>(0x8000'0000)) return Failure{Errno::srch};
+    Whom whom = Whom::any;
+    u32 number = 0;
+    if (pid > 0) {
+        whom = Whom::pid;
+        number = static_cast<u32>(pid);
+    } else if (pid < -1) {
+        whom = Whom::group;
+        number = static_cast<u32>(-pid);
+    } else if (pid == 0) {
+        whom = Whom::group;
+        number = thread.process->pgid;
+    }
+    Found found;
+    bool any = TRY(wait_for(thread, whom, number, options | kExited, found));
+    if (!any) return 0;
+    if (arguments[1] != 0) TRY(write_user(arguments[1], found.encoded));
+    TRY(write_usage(arguments[3], found.cpu_time));
+    return static_cast<i64>(found.pid);
+}
+
+Res<i64> sys_waitid(Thread& thread, Arguments arguments) {
+    u32 kind = static_cast<u32>(arguments[0]);
+    i32 id = static_cast<i32>(arguments[1]);
+    u32 options = static_cast<u32>(arguments[3]);
+    if ((options & ~(kNoHang | kUntraced | kExited | kContinued | kNoWait | kNoThread | kAll | kClone)) != 0 ||
+        (options & (kUntraced | kExited | kContinued)) == 0)
+        return Failure{Errno::inval};
+    Whom whom;
+    u32 number = static_cast<u32>(id);
+    switch (kind) {
+        case 0: whom = Whom::any; break;
+        case 1:
+            if (id <= 0) return Failure{Errno::inval};
+            whom = Whom::pid;
+            break;
+        case 2:
+            if (id < 0) return Failure{Errno::inval};
+            whom = Whom::group;
+            if (id == 0) number = thread.process->pgid;
+            break;
+        case 3: return Failure{Errno::badf};  // P_PIDFD: no descriptor is one
+        default: return Failure{Errno::inval};
+    }
+    Found found;
+    bool any = TRY(wait_for(thread, whom, number, options, found));
+    if (any) TRY(write_usage(arguments[4], found.cpu_time));
+    if (arguments[2] != 0) {
+        SignalInfo info;
+        if (any) {
+            info.signal = kSigChld;
+            info.code = found.code;
+            info.child.pid = found.pid;
+            info.child.uid = found.uid;
+            info.child.status = found.status;
+        }
+        // The kernel fills in these six fields and leaves the rest alone.
+        TRY(copy_out(arguments[2], &info, 28));
+    }
+    return 0;
+}
+
+}  // namespace postern::libos
