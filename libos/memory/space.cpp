@@ -277,7 +277,7 @@ Res<u64> Space::map_locked(u64 address, u64 size, u32 prot, u32 flags, File* fil
         mapping.file = file;
         mapping.offset = offset;
     } else {
-        u32 how = gate::kAllocReserve | gate::kAllocCommit;
+        u32 how = gate::kAllocCommit;
         if (replace) how |= gate::kAllocReplace;
         if ((flags & kMapFlagPopulate) != 0) how |= gate::kAllocPopulate;
         gate::Err error = g_gate->DkVirtualMemoryAlloc(address, size, how, mapping.prot);
@@ -400,7 +400,7 @@ bool Space::grow_down(u64 address) {
     MappingNode* before = tree_.below(start + 1);
     if (before != nullptr && before->mapping.end + kGuardGap > start) return false;
     u64 size = node->mapping.start - start;
-    if (g_gate->DkVirtualMemoryAlloc(start, size, gate::kAllocReserve | gate::kAllocCommit, node->mapping.prot) !=
+    if (g_gate->DkVirtualMemoryAlloc(start, size, gate::kAllocCommit, node->mapping.prot) !=
         gate::Err::ok)
         return false;
     node->mapping.start = start;

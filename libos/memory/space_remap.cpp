@@ -15,7 +15,7 @@ constexpr u64 kBreakStep = 1 << 20;
 constexpr u64 kLimitData = 2, kLimitAddressSpace = 9;
 
 Res<void> allocate_at(u64 address, u64 size, u32 prot, u32 extra = 0) {
-    gate::Err error = g_gate->DkVirtualMemoryAlloc(address, size, gate::kAllocReserve | gate::kAllocCommit | extra, prot);
+    gate::Err error = g_gate->DkVirtualMemoryAlloc(address, size, gate::kAllocCommit | extra, prot);
     if (error == gate::Err::no_quota) return Failure{Errno::nomem};
     return check(error);
 }

@@ -28,9 +28,10 @@ constexpr u16 kExpectedAbsent[] = {
 u64 g_reported[kCallLimit / 64];
 
 [[gnu::noinline]] void serve_traced(gate::Frame* frame, Thread& thread) {
-    const u64 number = frame->original_rax;
+    const u64 number = static_cast<u32>(frame->original_rax);
     const u64 arguments[6] = {frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9};
-    trace_enter(thread, number, arguments);
+    TraceLine line;
+    u32 shown = trace_enter(line, number, arguments);
     u64 result;
     if (number >= kCallLimit) {
         result = static_cast<u64>(-static_cast<i64>(Errno::nosys));
@@ -38,9 +39,7 @@ u64 g_reported[kCallLimit / 64];
         auto served = call_functions()[number](thread, arguments);
         result = served.ok() ? static_cast<u64>(served.value()) : static_cast<u64>(-static_cast<i64>(served.error()));
     }
-    // execve, rt_sigreturn and a vfork child that left have another frame now: their results are not in this call's
-    // rax, and the thread may belong to another process.
-    trace_leave(current_thread(), number, arguments, result);
+    trace_leave(line, number, arguments, shown, result);
     frame->rax = result;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/list.hpp"
+#include "gate/types.hpp"
 #include "libos/errno.hpp"
 #include "libos/shared/lock.hpp"
 
@@ -29,6 +30,12 @@ struct TimeVal { i64 seconds, microseconds; };
 Res<u64> to_nanoseconds(const TimeSpec& time);
 Res<u64> to_nanoseconds(const TimeVal& time);
 TimeSpec to_timespec(u64 nanoseconds);
+TimeVal to_timeval(u64 nanoseconds);
+
+/// The gate's clock for a Linux clock number that can be waited on or armed, Errno::inval otherwise.
+Res<gate::Clock> wall_clock(i32 clock);
+/// A deadline on Clock::monotonic for `time` on `clock`: absolute, or that far from now.
+Res<u64> deadline_from(gate::Clock clock, u64 time, bool absolute);
 
 /// One armed deadline of the process that armed it (timerfd and POSIX timers). In the arena.
 struct ProcessTimer {
@@ -38,5 +45,8 @@ struct ProcessTimer {
     u64 cookie = 0;
 };
 void arm_timer(Process& process, ProcessTimer& timer, u64 deadline);  ///< 0 disarms
+/// Disarms, and waits until `expired` is not running on another thread: before a timer's memory is given back. The
+/// caller holds no lock that `expired` takes.
+void cancel_timer(Process& process, ProcessTimer& timer);
 
 }  // namespace postern::libos
