@@ -9,7 +9,7 @@
 
 namespace postern::gate::fuzz {
 
-enum class Make : u8 { number, flags, member, handle, token, deadline, uri, pointer, page_address, page_size };
+enum class Make : u8 { number, flags, member, handle, token, deadline, uri, pointer, buffer, page_address, page_size };
 struct Argument {
     Make make;
     u8 kinds;   ///< handles: kinds that the call accepts
@@ -56,7 +56,9 @@ inline u64 make(const Argument& argument, Random& random, const Pool& pool) {
         case Make::token: return random.one_in(2) ? random.next() : pool.token.value;
         case Make::deadline: return random.one_in(2) ? kPoll : pool.now + random.below(200'000);
         case Make::uri: return reinterpret_cast<u64>(pool.uris[random.below(pool.uri_count)]);
-        case Make::pointer:
+        case Make::pointer:  // null or accessible: the rest may be the caller's own fault, in both senses
+            return random.one_in(8) ? 0 : pool.buffer + (random.below(pool.buffer_size / 2) & ~7ull);
+        case Make::buffer:
             switch (random.below(8)) {
                 case 0: return 0;
                 case 1: return random.next();                         // usually not canonical

@@ -63,7 +63,13 @@ struct Personality {
     /// Where the host may put `size` bytes of generated code within +-2 GiB of `near`; 0: nowhere. The guest chooses
     /// all addresses, those of trampolines included. May be called in any thread that runs program code.
     u64 (*place_code)(u64 near, u64 size);
+    /// Optional. Keeps the mappings of a range as they are until code_end(): returns their common gate::Prot bits with
+    /// kCodeFrozen, or 0 when that is impossible at this moment, when they differ, or when the memory is shared with
+    /// other processes. Called by handlers on a thread that was running program code: must try locks, never wait.
+    u32 (*code_begin)(u64 address, u64 size) = nullptr;
+    void (*code_end)() = nullptr;
 };
+inline constexpr u32 kCodeFrozen = 0x8000'0000;
 
 /// What the host offers to a personality besides the gate.
 struct PersonalityHost {

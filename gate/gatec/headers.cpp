@@ -228,6 +228,7 @@ std::string emit_fuzz() {
             else if (param.type == Type::token) make = "token";
             else if (param.type == Type::deadline) make = "deadline";
             else if (param.type == Type::string && param.unit == Unit::uri) make = "uri";
+            else if (param.type == Type::bytes_in || param.type == Type::bytes_out) make = "buffer";
             else if (is_pointer(param.type)) make = "pointer";
             else if (param.unit == Unit::page_address) make = "page_address";
             else if (param.unit == Unit::page_bytes) make = "page_size";

@@ -87,12 +87,12 @@ inline constexpr Argument kArguments[] = {
     {Make::pointer, 0, 18446744073709551615ull},  // DkStreamOpen: attributes
     {Make::handle, 2, 18446744073709551615ull},  // DkStreamRead: stream
     {Make::number, 0, 18446744073709551615ull},  // DkStreamRead: offset
-    {Make::pointer, 0, 18446744073709551615ull},  // DkStreamRead: buffer
+    {Make::buffer, 0, 18446744073709551615ull},  // DkStreamRead: buffer
     {Make::number, 0, 18446744073709551615ull},  // DkStreamRead: size
     {Make::pointer, 0, 18446744073709551615ull},  // DkStreamRead: actual
     {Make::handle, 2, 18446744073709551615ull},  // DkStreamWrite: stream
     {Make::number, 0, 18446744073709551615ull},  // DkStreamWrite: offset
-    {Make::pointer, 0, 18446744073709551615ull},  // DkStreamWrite: buffer
+    {Make::buffer, 0, 18446744073709551615ull},  // DkStreamWrite: buffer
     {Make::number, 0, 18446744073709551615ull},  // DkStreamWrite: size
     {Make::pointer, 0, 18446744073709551615ull},  // DkStreamWrite: actual
     {Make::handle, 2, 18446744073709551615ull},  // DkStreamMap: stream
@@ -122,7 +122,7 @@ inline constexpr Argument kArguments[] = {
     {Make::pointer, 0, 18446744073709551615ull},  // DkStreamGetEvent: event
     {Make::handle, 4, 18446744073709551615ull},  // DkStreamEnumerateChildren: directory
     {Make::pointer, 0, 18446744073709551615ull},  // DkStreamEnumerateChildren: cookie
-    {Make::pointer, 0, 18446744073709551615ull},  // DkStreamEnumerateChildren: buffer
+    {Make::buffer, 0, 18446744073709551615ull},  // DkStreamEnumerateChildren: buffer
     {Make::number, 0, 18446744073709551615ull},  // DkStreamEnumerateChildren: size
     {Make::pointer, 0, 18446744073709551615ull},  // DkStreamEnumerateChildren: actual
     {Make::uri, 0, 18446744073709551615ull},  // DkStreamAttributesQuery: uri
@@ -151,32 +151,32 @@ inline constexpr Argument kArguments[] = {
     {Make::pointer, 0, 18446744073709551615ull},  // DkChannelCreate: client
     {Make::pointer, 0, 18446744073709551615ull},  // DkChannelCreate: server
     {Make::handle, 128, 18446744073709551615ull},  // DkChannelCall: channel
-    {Make::pointer, 0, 18446744073709551615ull},  // DkChannelCall: request
+    {Make::buffer, 0, 18446744073709551615ull},  // DkChannelCall: request
     {Make::number, 0, 18446744073709551615ull},  // DkChannelCall: size
-    {Make::pointer, 0, 18446744073709551615ull},  // DkChannelCall: reply
+    {Make::buffer, 0, 18446744073709551615ull},  // DkChannelCall: reply
     {Make::number, 0, 18446744073709551615ull},  // DkChannelCall: capacity
     {Make::pointer, 0, 18446744073709551615ull},  // DkChannelCall: actual
     {Make::handle, 128, 18446744073709551615ull},  // DkChannelReplyReceive: channel
-    {Make::pointer, 0, 18446744073709551615ull},  // DkChannelReplyReceive: reply
+    {Make::buffer, 0, 18446744073709551615ull},  // DkChannelReplyReceive: reply
     {Make::number, 0, 18446744073709551615ull},  // DkChannelReplyReceive: size
-    {Make::pointer, 0, 18446744073709551615ull},  // DkChannelReplyReceive: request
+    {Make::buffer, 0, 18446744073709551615ull},  // DkChannelReplyReceive: request
     {Make::number, 0, 18446744073709551615ull},  // DkChannelReplyReceive: capacity
     {Make::pointer, 0, 18446744073709551615ull},  // DkChannelReplyReceive: actual
     {Make::handle, 128, 18446744073709551615ull},  // DkChannelSend: channel
-    {Make::pointer, 0, 18446744073709551615ull},  // DkChannelSend: message
+    {Make::buffer, 0, 18446744073709551615ull},  // DkChannelSend: message
     {Make::number, 0, 18446744073709551615ull},  // DkChannelSend: size
     {Make::member, 0, 8ull},  // DkSystemTimeQuery: clock
     {Make::pointer, 0, 18446744073709551615ull},  // DkSystemTimeQuery: nanoseconds
     {Make::member, 0, 2ull},  // DkTimerSet: kind
     {Make::number, 0, 18446744073709551615ull},  // DkTimerSet: nanoseconds
-    {Make::pointer, 0, 18446744073709551615ull},  // DkRandomBitsRead: buffer
+    {Make::buffer, 0, 18446744073709551615ull},  // DkRandomBitsRead: buffer
     {Make::number, 0, 18446744073709551615ull},  // DkRandomBitsRead: size
     {Make::number, 0, 18446744073709551615ull},  // DkInstructionCacheFlush: address
     {Make::number, 0, 18446744073709551615ull},  // DkInstructionCacheFlush: size
     {Make::handle, 254, 18446744073709551615ull},  // DkObjectReference: object
     {Make::handle, 254, 18446744073709551615ull},  // DkObjectClose: object
     {Make::handle, 2, 18446744073709551615ull},  // DkInputEventRead: input
-    {Make::pointer, 0, 18446744073709551615ull},  // DkInputEventRead: buffer
+    {Make::buffer, 0, 18446744073709551615ull},  // DkInputEventRead: buffer
     {Make::number, 0, 18446744073709551615ull},  // DkInputEventRead: size
     {Make::pointer, 0, 18446744073709551615ull},  // DkInputEventRead: actual
     {Make::page_address, 0, 18446744073709551615ull},  // DkFrameBufferExport: address

@@ -39,14 +39,13 @@ inline constexpr Call kStreamCalls[] = {
         fails(Err::busy, "a program that runs cannot be written") &
         fails(Err::no_quota, "the family's limit of handles is reached") &
         docs("Opens or creates. Everything that may fail fails before anything is created or truncated. Opening a "
-             "pipe.server: makes one end of a two-way pipe under its name; opening a pipe.client: takes the oldest end "
-             "of that name that no client has taken, or is `not_found`: a server opens one end per connection."),
+             "pipe.client: connects to the server of that name, and is `not_found` when there is none."),
 
     call(31, "DkStreamRead", Group::stream) & handle("stream", ObjectKind::stream, Right::read, "where from") &
         kOffsetParam & bytes_out("buffer", "size", "where to") &
         in64("size", "most bytes", Unit::bytes) & kActualParam & kTransferReasons & blocking &
         docs("Reads up to `size` bytes. Fewer are not an error, 0 is the end of the stream. A pipe waits for the first "
-             "byte only."),
+             "byte only. Reading a pipe.server: accepts: the four bytes read are the Handle of a new connection."),
 
     call(32, "DkStreamWrite", Group::stream) & handle("stream", ObjectKind::stream, Right::write, "where to") &
         kOffsetParam & bytes_in("buffer", "size", "where from") & in64("size", "bytes", Unit::bytes) & kActualParam &

@@ -47,12 +47,12 @@ u32 fuzz_child(void* argument) {
     handles[2] = take(gate().semaphore_create(3, 10));
     handles[3] = take(open("pipe:", kAccessRead | kAccessWrite, kCreateNever, kOpenNonBlocking));
     handles[4] = take(open("null:", kAccessRead | kAccessWrite));
-    handles[5] = take(open("memory:65536", kAccessRead | kAccessWrite));
+    handles[5] = take(open("memory:?size=65536", kAccessRead | kAccessWrite));
     handles[6] = take(file_with(at("fuzz.bin"), "0123456789"));
     handles[7] = take(open(at("", 1), kAccessRead, kCreateNever, kOpenDirectory));
-    handles[8] = take(open("memory:4096", kAccessRead));
+    handles[8] = take(open("memory:?size=4096", kAccessRead));
     close(handles[8]);  // stale
-    static const char* uris[] = {at("fuzz.a", 2), at("fuzz.b", 3), at("fuzz.d/x", 4), "null:", "memory:8192",
+    static const char* uris[] = {at("fuzz.a", 2), at("fuzz.b", 3), at("fuzz.d/x", 4), "null:", "memory:?size=8192",
                                  "nonsense:x", "", "file:/fixed/text", "pipe.client:nobody", at("", 5)};
     fuzz::Pool pool{handles, 12, uris, 10, area, area + kArea, buffer, kBuffer, ThreadToken{0}, 0};
     auto* entries = reinterpret_cast<const AnyCall*>(reinterpret_cast<const u64*>(g_calls) + 1);

@@ -102,46 +102,59 @@ GATE_CASE(pipe_between_processes) {
 
 GATE_CASE(named_pipes_connect_by_name) {
     CHECK_ERR(open("pipe.client:nobody", kReadWrite), not_found);
-    Handle server = GET(open("pipe.server:gate-test", kReadWrite));
-    Handle client = GET(open("pipe.client:gate-test", kReadWrite));
-    CHECK_OK(write(client, "ask"));
+    Handle server = GET(open("pipe.server:gate-test", kAccessRead));
+    Handle clients[2], sides[2];
+    for (u32 i = 0; i < 2; ++i) clients[i] = GET(open("pipe.client:gate-test", kReadWrite));
+    for (u32 i = 0; i < 2; ++i) CHECK_EQ(GET(read(server, &sides[i], sizeof(Handle))), sizeof(Handle));
+    // Connections are accepted in the order of their clients.
     char text[8] = {};
-    CHECK_EQ(GET(read(server, text, sizeof text)), 3u);
-    CHECK_OK(write(server, "answer"));
-    CHECK_EQ(GET(read(client, text, sizeof text)), 6u);
-    CHECK(std::string_view(text, 6) == "answer");
-    // Each server end takes one client.
-    CHECK_ERR(open("pipe.client:gate-test", kReadWrite), not_found);
+    for (u32 i = 0; i < 2; ++i) {
+        CHECK_OK(write(clients[i], i == 0 ? "ask 0" : "ask 1"));
+        CHECK_EQ(GET(read(sides[i], text, sizeof text)), 5u);
+        CHECK_EQ(text[4], '0' + i);
+        CHECK_OK(write(sides[i], "answer"));
+        CHECK_EQ(GET(read(clients[i], text, sizeof text)), 6u);
+        CHECK(std::string_view(text, 6) == "answer");
+    }
     // When one side is gone the other reads to the end and cannot write.
-    CHECK_OK(write(server, "last"));
+    CHECK_OK(write(sides[0], "last"));
+    close(sides[0]);
+    CHECK_EQ(GET(read(clients[0], text, sizeof text)), 4u);
+    CHECK_EQ(GET(read(clients[0], text, sizeof text)), 0u);
+    CHECK_ERR(write(clients[0], "x"), closed);
+    CHECK((ready_now(clients[0], kReadyRead) & (kReadyHangup | kReadyRead)) != 0);
+    u8 small[2];
+    CHECK_ERR(read(server, small, sizeof small), bad_argument);
     close(server);
-    CHECK_EQ(GET(read(client, text, sizeof text)), 4u);
-    CHECK_EQ(GET(read(client, text, sizeof text)), 0u);
-    CHECK_ERR(write(client, "x"), closed);
-    CHECK((ready_now(client, kReadyRead) & (kReadyHangup | kReadyRead)) != 0);
-    close(client);
+    CHECK_ERR(open("pipe.client:gate-test", kReadWrite), not_found);
+    for (Handle handle : {clients[0], clients[1], sides[1]}) close(handle);
     // The old spelling.
-    server = GET(open("pipe.srv:gate-test-2", kReadWrite));
-    client = GET(open("pipe.client:gate-test-2", kReadWrite));
-    CHECK_OK(write(client, "x"));
-    CHECK_EQ(GET(read(server, text, sizeof text)), 1u);
+    server = GET(open("pipe.srv:gate-test-2", kAccessRead));
+    CHECK_ERR(open("pipe.server:gate-test-2", kAccessRead), exists);
     close(server);
-    close(client);
 }
 
 GATE_CASE(named_pipes_reach_other_processes) {
-    Handle server = GET(open("pipe.server:family", kReadWrite));
-    u32 code = in_child(
-        [](void*) -> u32 {
-            auto client = open("pipe.client:family", kReadWrite);
-            if (!client.ok()) return 1;
-            return write(client.value(), "hi").ok() ? 14 : 2;
-        },
-        nullptr);
-    CHECK_EQ(code, 14u);
+    Handle server = GET(open("pipe.server:family", kAccessRead));
+    ForkResult fork;
+    REQUIRE_OK(g_calls->DkProcessFork(&fork));
+    if (fork.is_child != 0) {
+        auto client = open("pipe.client:family", kReadWrite);
+        if (!client.ok()) g_calls->DkProcessExit(1);
+        char byte;
+        bool good = write(client.value(), "hi").ok() && read(client.value(), &byte, 1).ok() && byte == '!';
+        g_calls->DkProcessExit(good ? 14 : 2);
+    }
+    Handle side = kNoHandle;
+    CHECK_EQ(GET(read(server, &side, sizeof side)), sizeof side);
     char text[8];
-    CHECK_EQ(GET(read(server, text, sizeof text)), 2u);
-    close(server);
+    CHECK_EQ(GET(read(side, text, sizeof text)), 2u);
+    CHECK_OK(write(side, "!"));
+    u32 index, code = 0;
+    CHECK_OK(g_calls->DkObjectsWaitAny(1, &fork.process, in_ms(20'000), &index));
+    CHECK_OK(g_calls->DkProcessGetExitCode(fork.process, &code));
+    CHECK_EQ(code, 14u);
+    for (Handle handle : {server, side, fork.process}) close(handle);
 }
 
 GATE_CASE(null_swallows_and_is_empty) {
@@ -175,7 +188,7 @@ GATE_CASE(standard_streams) {
 }
 
 GATE_CASE(memory_streams) {
-    Handle memory = GET(open("memory:65536", kReadWrite));
+    Handle memory = GET(open("memory:?size=65536", kReadWrite));
     Attributes attributes = GET(gate().stream_attributes_query_by_handle(memory));
     CHECK(attributes.type == StreamType::memory);
     CHECK_EQ(attributes.size, 65536u);
@@ -205,8 +218,8 @@ GATE_CASE(memory_streams) {
     CHECK_OK(gate().stream_unmap(first, 65536));
     CHECK_OK(gate().stream_unmap(second, kPageSize));
     close(memory);
-    CHECK_ERR(open("memory:", kReadWrite), bad_argument);
-    CHECK_ERR(open("memory:12x", kReadWrite), bad_argument);
+    CHECK_ERR(open("memory:", kReadWrite), not_found);
+    CHECK_ERR(open("memory:?size=12x", kReadWrite), bad_argument);
 }
 
 GATE_CASE(the_arena_is_shared_by_the_family) {
