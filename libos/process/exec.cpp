@@ -16,18 +16,21 @@ namespace {
 
 constexpr u32 kForeignFiles = 256;
 
+bool has_descriptor(FdTable& table, const File* file) {
+    for (i32 fd = table.next_open(0); fd >= 0; fd = table.next_open(static_cast<u32>(fd) + 1)) {
+        auto open = table.get(static_cast<u32>(fd));
+        if (open.ok() && open.value().get() == file) return true;
+    }
+    return false;
+}
+
 /// Files that a vfork context opened by itself: their handles are of this picoprocess, which they outlive otherwise.
 u32 own_files_of_context(Process& context, Process& parent, File** files) {
     u32 count = 0;
     for (i32 fd = context.files->next_open(0); fd >= 0; fd = context.files->next_open(static_cast<u32>(fd) + 1)) {
         auto file = context.files->get(static_cast<u32>(fd));
         if (!file.ok()) continue;
-        bool shared = false;
-        for (i32 other = parent.files->next_open(0); other >= 0 && !shared;
-             other = parent.files->next_open(static_cast<u32>(other) + 1)) {
-            auto theirs = parent.files->get(static_cast<u32>(other));
-            shared = theirs.ok() && theirs.value().get() == file.value().get();
-        }
+        bool shared = has_descriptor(*parent.files, file.value().get());
         bool known = false;
         for (u32 index = 0; index < count; ++index) known = known || files[index] == file.value().get();
         if (shared || known || count == kForeignFiles) continue;
@@ -68,6 +71,9 @@ Res<ExecSide> leave_vfork(Thread& thread, File* const* held, u32 held_count) {
         foreign[index]->close_local();
         foreign[index]->release();
     }
+    // The program's own file and its interpreter: opened for this exec, unless it was an fexecve.
+    for (u32 index = 0; index < held_count; ++index)
+        if (!has_descriptor(*parent.files, held[index])) held[index]->close_local();
     resume_vfork_parent(*back, fs_base, *gate::thread_control()->frame);
     return ExecSide::parent_resumed;
 }

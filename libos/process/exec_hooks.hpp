@@ -22,8 +22,7 @@ enum class ExecSide : u32 {
 };
 
 /// Ends all other threads of the process; the caller takes over the process's number. In a vfork context forks for
-/// real first: `held` are the Files that the caller holds references to, so that each side can release its own (the
-/// resumed side calls close_local() on them first). Blocks. Errno::again when no further process may be made.
+/// real first: `held` are the Files that the caller holds references to, so that each side can release its own. Blocks. Errno::again when no further process may be made.
 Res<ExecSide> prepare_exec(Thread& thread, File* const* held = nullptr, u32 held_count = 0);
 /// After parent_resumed: what sys_execve must answer. The thread's Frame is the vfork's again.
 i64 resumed_result();

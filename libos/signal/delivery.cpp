@@ -200,7 +200,13 @@ void serve_requests(u32 external) {
     if (external == 0) return;
     if ((external & gate::kExternalDeaths) != 0) collect_deaths();
     constexpr u32 kTimers = gate::kExternalTimer | gate::kExternalCpuTimer | gate::kExternalProfileTimer;
-    if ((external & kTimers) != 0) run_due_timers(current_process(), external & kTimers);
+    if ((external & kTimers) != 0) {
+        // The host's timer is the picoprocess's, which a vfork context shares with the process it came from.
+        Process* process = &current_process();
+        Process* parent = current_thread().vfork_parent;
+        run_due_timers(*process, external & kTimers);
+        if (parent != nullptr) run_due_timers(*parent, external & kTimers);
+    }
     if ((external & gate::kExternalInterrupt) != 0) signal_foreground(kSigInt);
     if ((external & gate::kExternalQuit) != 0) signal_foreground(kSigQuit);
     if ((external & gate::kExternalWindow) != 0) signal_foreground(kSigWinch);
