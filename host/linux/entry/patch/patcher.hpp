@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// Turns a `syscall` instruction that has trapped into a jump to the library OS, while other threads may run the code.
+//
+// Two techniques, both replacing one instruction by another of the same length, so that no thread can ever stand
+// between old and new bytes:
+//   mov   `mov $number,%eax` right before the `syscall` becomes `jmp rel32` to a trampoline. The `syscall` stays: code
+//         that jumps straight to it traps as before.
+//   cave  the `syscall` itself becomes `jmp rel8` to dead padding nearby, which holds a `jmp rel32`.
+// What neither fits keeps trapping, which is always right.
+//
+// How bytes change: with one thread, plainly. With more, as one 8-byte compare-and-exchange when they lie in one
+// aligned quadword (instruction fetch sees such a store whole), otherwise by the breakpoint protocol: first byte int3,
+// barrier, other bytes, barrier, first byte, barrier. A thread that runs into the breakpoint meanwhile is sent to the
+// trampoline; one whose breakpoint has gone when its handler looks just runs the instruction again. What is in progress
+// is published under a sequence number, so the handler never combines an old address with a new byte.
+//
+// One patch at a time. The lock is only tried where waiting could deadlock (in handlers), and never held while
+// something is waited for; fork, exec and changes of code take it for good reason and for a bounded time.
+#pragma once
+
+#include "base/types.hpp"
+
+namespace postern::host {
+
+/// What the patcher needs from its surroundings; tests supply their own.
+struct PatchHost {
+    /// Keeps [address, address + size) mapped as it is until release(); its protection bits (1 read, 2 write,
+    /// 4 execute), or 0 when that is impossible now or the memory is shared with other processes. Must not wait.
+    u32 (*freeze)(u64 address, u64 size);
+    void (*release)();
+    bool (*protect)(u64 address, u64 size, u32 prot);
+    bool (*barrier)();  ///< serialises instruction fetch of all threads of the process
+    bool (*alone)();    ///< no other thread can run
+    /// Memory for trampolines near `near`, mapped read and execute; 0: none. May wait: called without the lock.
+    u64 (*place)(u64 near, u64 size);
+    bool (*load)(u64 address, u8* byte);  ///< false if the byte cannot be read
+    void (*yield)();    ///< lets the holder of the lock run
+};
+
+enum class PatchResult : u8 { patched_mov, patched_cave, busy, refused };
+
+class Patcher {
+public:
+    explicit constexpr Patcher(const PatchHost& host) : host_{host} {}
+
+    /// In the handler of a trap at `site`. `number` was in rax.
+    PatchResult consider(u64 site, u64 number);
+    /// For a breakpoint trap at `address`: where to continue, or 0 when the breakpoint is not the patcher's.
+    u64 resolve_breakpoint(u64 address) const;
+    /// Start of the original call when `rip` is inside a trampoline, else `rip`.
+    u64 leave_trampoline(u64 rip) const;
+
+    void code_changed(u64 address, u64 size);
+    void code_reset();
+    void lock();
+    void unlock();
+    bool try_lock();
+    /// In a forked child whose parent held the lock over the fork.
+    void after_fork() { unlock(); }
+
+    /// For tests: use the breakpoint protocol for every patch.
+    void force_breakpoints(bool on) { force_breakpoints_ = on; }
+    u64 patched() const { return patched_; }
+    u64 breakpoint_patches() const { return breakpoint_patches_; }
+
+private:
+    static constexpr u64 kRegionSize = 16384;
+    static constexpr u64 kSlotSize = 32;      // code, and in the last 8 bytes the address to start over at
+    static constexpr u64 kRewindOffset = 24;
+    static constexpr u32 kMaxRegions = 128;
+    static constexpr u64 kReach = 0x7fff'0000;
+    static constexpr u32 kMemory = 1024;      // sites remembered
+    static constexpr u32 kPatience = 16;      // traps at a site whose mov is patched before the call itself is
+
+    struct Region {
+        u64 base;
+        u32 used;
+    };
+    struct Window;
+
+    Region* find_region(u64 site);
+    bool add_region(u64 base);
+    bool plan_mov(u64 site, u64 number) const;
+    u64 plan_cave(u64 site) const;
+    PatchResult apply(u64 site, u64 number, bool mov, u64 cave, Region& region);
+    void replace(u64 address, const u8* bytes, u32 count, u64 trampoline);
+    void breakpoint_replace(u64 address, const u8* bytes, u32 count, u64 trampoline);
+    void publish(u64 address, u64 trampoline);
+    u32 remembered(u64 site) const;
+    void remember(u64 site, u32 count);
+
+    PatchHost host_;
+    u32 lock_word_ = 0;
+    bool force_breakpoints_ = false;
+    u64 patched_ = 0;
+    u64 breakpoint_patches_ = 0;
+
+    // The patch in progress. Odd version: being changed.
+    u64 version_ = 0;
+    u64 active_address_ = 0;
+    u64 active_trampoline_ = 0;
+
+    u32 region_count_ = 0;
+    Region regions_[kMaxRegions] = {};
+    u64 memory_[kMemory] = {};  // site in the low 48 bits, count above; kRefused: never again
+    static constexpr u32 kRefused = 0xffff;
+};
+
+}  // namespace postern::host

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// The patcher in a picoprocess: memory through the personality, barriers and protection through the gate page.
+#include "host/linux/entry/patch/patching.hpp"
+
+#include <linux/mman.h>
+
+#include "host/linux/entry/host_call.hpp"
+#include "host/linux/entry/patch/patcher.hpp"
+#include "host/linux/entry/personality.hpp"
+#include "host/linux/entry/threads.hpp"
+
+extern "C" postern::u64 guarded_load_byte(postern::u64 address, postern::u8* value);
+extern "C" postern::u64 guarded_touch(postern::u64 address);
+
+namespace postern::host {
+namespace {
+
+bool has_freeze() {
+    return g_personality->size >= offsetof(gate::Personality, code_end) + sizeof(void*) &&
+           g_personality->code_begin != nullptr && g_personality->code_end != nullptr;
+}
+
+u32 freeze(u64 address, u64 size) {
+    if (!has_freeze()) {
+        // Code is either compiled by the program itself and writable, or read and execute.
+        for (u64 page = address; page < address + size; page += kPageSize)
+            if (guarded_touch(page) == 0) return 5;
+        return 7;
+    }
+    u32 prot = g_personality->code_begin(address, size);
+    return (prot & gate::kCodeFrozen) ? prot & 7 : 0;
+}
+
+void release() {
+    if (has_freeze()) g_personality->code_end();
+}
+
+bool protect(u64 address, u64 size, u32 prot) { return call(__NR_mprotect, address, size, prot) == 0; }
+
+bool barrier() { return call(__NR_membarrier, 32 /* PRIVATE_EXPEDITED_SYNC_CORE */, 0, 0) == 0; }
+
+u64 place(u64 near, u64 size) {
+    if (g_personality->place_code == nullptr) return 0;
+    u64 address = g_personality->place_code(near, size);
+    if (address == 0 || address >= kUserHigh || !page_aligned(address)) return 0;
+    long result = call(__NR_mmap, address, size, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    return result == static_cast<long>(address) ? address : 0;
+}
+
+bool load(u64 address, u8* byte) { return guarded_load_byte(address, byte) != 0; }
+
+void yield() { call(__NR_sched_yield); }
+
+Patcher patcher{{freeze, release, protect, barrier, single_threaded, place, load, yield}};
+u64 traps = 0;
+u64 reported_patches = 0;
+
+}  // namespace
+
+void consider_patch(u64 site, u64 number) {
+    if (g_config.patch == 0 || g_personality == nullptr) return;
+    patcher.consider(site, number);
+}
+
+u64 resolve_breakpoint(u64 address) { return patcher.resolve_breakpoint(address); }
+u64 leave_trampoline(u64 rip) { return patcher.leave_trampoline(rip); }
+void patch_code_changed(u64 address, u64 size) { patcher.code_changed(address, size); }
+void patch_code_reset() { patcher.code_reset(); }
+void patch_lock() { patcher.lock(); }
+void patch_unlock() { patcher.unlock(); }
+
+void patch_after_fork() {
+    patcher.after_fork();
+    traps = 0;
+    reported_patches = patcher.patched();
+}
+
+void count_trap() { __atomic_add_fetch(&traps, 1, __ATOMIC_RELAXED); }
+
+void flush_patch_counters() {
+    RequestHeader& header = *g_process.requests;
+    __atomic_add_fetch(&header.traps, __atomic_exchange_n(&traps, 0, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+    u64 now = patcher.patched();
+    __atomic_add_fetch(&header.patches, now - reported_patches, __ATOMIC_RELAXED);
+    reported_patches = now;
+}
+
+}  // namespace postern::host

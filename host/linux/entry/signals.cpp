@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+// The host's signal handlers. They only redirect: nothing of the program or the library OS runs in them.
+//
+// A handler may come anywhere. What it does depends on where the thread was:
+//   program code              the context is rewritten so that the thread goes on in an entry stub
+//   resume path               start over at resume_check: the frame is intact there
+//   before an interruptible   make it answer -EINTR
+//   host call
+//   anywhere else inside      `pending` is set; the way back to the program looks at it
+// SIGSYS is never blocked, in no handler and no thread: a trapped call while it is blocked would be fatal.
+#include "host/linux/entry/signals.hpp"
+
+#include <asm/signal.h>
+
+#include "base/format.hpp"
+#include "host/linux/entry/calls.hpp"
+#include "host/linux/entry/host_call.hpp"
+#include "host/linux/entry/patch/patching.hpp"
+#include "host/linux/entry/personality.hpp"
+#include "host/linux/entry/threads.hpp"
+#include "host/linux/filter/rules.hpp"
+
+namespace postern::host {
+namespace {
+
+using gate::ExceptionInfo;
+using gate::ExceptionKind;
+using gate::ThreadControl;
+
+/// ucontext_t of x86-64 as the kernel builds it (arch/x86/include/uapi/asm/sigcontext.h).
+struct SignalContext {
+    u64 flags;
+    void* link;
+    u64 stack_base;
+    i32 stack_flags;
+    i32 padding;
+    u64 stack_size;
+    u64 r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags;
+    u16 cs, gs, fs, ss;
+    u64 error, trap, old_mask, cr2;
+    u64 floating_point;
+};
+static_assert(offsetof(SignalContext, rip) == 168 && offsetof(SignalContext, cr2) == 216);
+
+struct SignalInfo {
+    i32 number, error, code, padding;
+    u64 address;
+    i32 call_number;
+    u32 arch;
+};
+
+constexpr u64 kDirection = 0x400, kTrapFlag = 0x100;
+
+u64 word(const void* address) { return reinterpret_cast<u64>(address); }
+
+bool in_entry_image(u64 address) { return address >= kEntryBase && address < word(entry_image_end); }
+bool in_libos(u64 address) { return address >= g_process.libos_low && address < g_process.libos_high; }
+bool in_time_page(u64 address) { return address - g_process.time_page < g_process.time_page_size; }
+
+/// Is the thread on its library-OS stack? Code of the program never is.
+bool on_host_stack(const ThreadControl& control, u64 rsp) {
+    return rsp >= control.stack_low && rsp <= control.stack_top;
+}
+
+bool in_program(const ThreadControl& control, const SignalContext& context) {
+    return !in_host_image(context.rip) && !on_host_stack(control, context.rsp);
+}
+
+/// Sends the interrupted program to one of the stubs that save it in a Frame.
+void leave_program(ThreadControl& control, SignalContext& context, void (*stub)()) {
+    control.async_rip = leave_trampoline(context.rip);
+    control.async_rsp = context.rsp;
+    control.async_flags = context.eflags;
+    context.eflags &= ~(kDirection | kTrapFlag);
+    context.rip = word(reinterpret_cast<void*>(stub));
+}
+
+/// The part that kick, timers and requests from outside share.
+void interrupt(ThreadControl& control, SignalContext& context) {
+    control.pending = 1;
+    u64 rip = context.rip;
+    if (in_program(control, context))
+        leave_program(control, context, interrupt_entry);
+    else if (rip >= word(resume_check) && rip < word(resume_end))
+        context.rip = word(resume_check);
+    else if (rip >= word(host_call_window_start) && rip <= word(host_call_window_site))
+        context.rip = word(host_call_interrupted);
+}
+
+u32 external_request(int signal) {
+    switch (signal) {
+        case SIGINT: return gate::kExternalInterrupt;
+        case SIGTERM: return gate::kExternalTerminate;
+        case SIGHUP: return gate::kExternalHangup;
+        case SIGQUIT: return gate::kExternalQuit;
+        case SIGWINCH: return gate::kExternalWindow;
+        case SIGALRM: return gate::kExternalTimer;
+        case SIGVTALRM: return gate::kExternalCpuTimer;
+        case SIGPROF: return gate::kExternalProfileTimer;
+        case SIGUSR1: return gate::kExternalUser1;
+        case SIGUSR2: return gate::kExternalUser2;
+        case SIGCONT: return gate::kExternalContinue;
+        case SIGTSTP: return gate::kExternalStop;
+        case kSignalDeaths: return gate::kExternalDeaths;
+        default: return 0;
+    }
+}
+
+extern "C" void handle_interrupt(int signal, SignalInfo*, SignalContext* context) {
+    ThreadControl& control = *gate::thread_control();
+    if (u32 request = external_request(signal)) __atomic_or_fetch(&control.external, request, __ATOMIC_SEQ_CST);
+    if (signal == SIGTERM && g_process.notice->stopping != 0) set_abort_event();
+    interrupt(control, *context);
+}
+
+[[noreturn]] void report_fault(const char* where, int signal, const SignalInfo& info, const SignalContext& context) {
+    TextBuffer<512> text;
+    text.add("postern: fault in ", where, ": signal ", signal, " at ", "0x", Hex{context.rip}, ", address 0x",
+             Hex{info.address}, ", error ", context.error, "\n  rax ", Hex{context.rax}, " rbx ", Hex{context.rbx}, " rcx ",
+             Hex{context.rcx}, " rdx ", Hex{context.rdx}, " rsi ", Hex{context.rsi}, " rdi ", Hex{context.rdi}, "\n  rbp ",
+             Hex{context.rbp}, " rsp ", Hex{context.rsp}, " r8 ", Hex{context.r8}, " r12 ", Hex{context.r12}, " r13 ",
+             Hex{context.r13}, "\n");
+    write_error(text.view());
+    DkDebugStringPrint(text.view().data(), text.size());
+    for (;;) early_call(__NR_exit_group, 125);
+}
+
+ExceptionInfo describe(int signal, const SignalInfo& info, const SignalContext& context) {
+    ExceptionInfo result;
+    result.trap = static_cast<u32>(context.trap);
+    result.error_code = static_cast<u32>(context.error);
+    result.address = info.address;
+    result.detail = static_cast<u32>(info.code);
+    switch (signal) {
+        case SIGSEGV:
+            result.kind = context.trap == 12 ? ExceptionKind::stack_fault : ExceptionKind::access_violation;
+            if (context.trap == 14) {
+                result.flags = ((context.error & 2) ? 1 : 0) | ((context.error & 16) ? 2 : 0);
+                if (info.code == 2 /* SEGV_ACCERR */) result.flags |= 4;
+            } else {
+                result.address = 0;  // a general-protection fault names none
+            }
+            break;
+        case SIGBUS:
+            result.kind = context.trap == 17 ? ExceptionKind::alignment : ExceptionKind::bus_error;
+            if (context.trap == 12) result.kind = ExceptionKind::stack_fault;
+            result.flags = (context.error & 2) ? 1 : 0;
+            break;
+        case SIGFPE: result.kind = ExceptionKind::arithmetic; break;
+        case SIGILL: result.kind = ExceptionKind::illegal_instruction; break;
+        case SIGTRAP:
+            result.kind = context.trap == 1 ? ExceptionKind::single_step : ExceptionKind::breakpoint;
+            break;
+    }
+    return result;
+}
+
+extern "C" void handle_fault(int signal, SignalInfo* info, SignalContext* context) {
+    u64 rip = context->rip;
+    // Guarded reads come first: they also serve handlers that interrupted the program.
+    if (rip == word(guarded_load_site) || rip == word(guarded_load_byte_site) ||
+        rip == word(guarded_touch_site)) {
+        context->rip = word(guarded_load_fault);
+        return;
+    }
+    ThreadControl& control = *gate::thread_control();
+    if (info->code <= 0 && signal != SIGTRAP) {
+        // Sent by kill(2) from outside, not a fault: a request to end.
+        __atomic_or_fetch(&control.external, gate::kExternalTerminate, __ATOMIC_SEQ_CST);
+        interrupt(control, *context);
+        return;
+    }
+    if (signal == SIGTRAP && context->trap == 3 && !in_host_image(rip)) {
+        if (u64 next = resolve_breakpoint(rip - 1)) {
+            context->rip = next;
+            return;
+        }
+    }
+    if (signal == SIGTRAP && context->trap == 1 && in_entry_image(rip)) return;  // the program single-steps itself
+    ExceptionInfo described = describe(signal, *info, *context);
+    if (signal == SIGSEGV && rip >= word(resume_check) && rip < word(resume_end)) {
+        // The last jump of the way back, to an address that is none: all registers are the program's already.
+        context->rip = control.resume_rip;
+        control.exception = described;
+        leave_program(control, *context, exception_entry);
+        return;
+    }
+    if (in_libos(rip)) {
+        if (u64 next = g_process.libos_exception(&described, rip)) {
+            context->rip = next;
+            return;
+        }
+        report_fault("the library OS", signal, *info, *context);
+    }
+    if (!in_program(control, *context))
+        report_fault(in_entry_image(rip) ? "the host part" : "the library OS (a jump out of it)", signal, *info, *context);
+    control.exception = described;
+    leave_program(control, *context, exception_entry);
+}
+
+/// Calls that the time page makes on behalf of the host part, because it cannot answer: served here.
+void serve_time_page(SignalContext& context) {
+    if (context.rax == __NR_clock_gettime)
+        context.rax = static_cast<u64>(early_call(__NR_clock_gettime, context.rdi, context.rsi));
+    else
+        context.rax = static_cast<u64>(-ENOSYS);
+}
+
+extern "C" void handle_system_call(int signal, SignalInfo* info, SignalContext* context) {
+    ThreadControl& control = *gate::thread_control();
+    if (info->code != 1 /* SYS_SECCOMP */) return interrupt(control, *context);
+    count_trap();
+    u64 rip = context->rip;
+    if (on_host_stack(control, context->rsp)) {
+        if (in_time_page(rip)) return serve_time_page(*context);
+        report_fault("the library OS (a system call)", signal, *info, *context);
+    }
+    // Code in the host part that the program jumped to is none of its sites.
+    if (rip < kUserHigh) consider_patch(rip - 2, context->rax);
+    context->rcx = rip;
+    context->rip = word(reinterpret_cast<void*>(syscall_entry));
+}
+
+struct HostAction {
+    void (*handler)(int, SignalInfo*, SignalContext*);
+    u64 flags;
+    void (*restorer)();
+    u64 mask;
+};
+
+constexpr u64 bit(int signal) { return 1ull << (signal - 1); }
+
+void install(int signal, void (*handler)(int, SignalInfo*, SignalContext*), u64 unblocked) {
+    HostAction action{handler, SA_SIGINFO | SA_ONSTACK | SA_RESTORER, gate_signal_return,
+                      ~(unblocked | bit(SIGSYS))};
+    if (early_call(__NR_rt_sigaction, signal, &action, nullptr, 8) < 0) fail("cannot set a signal handler");
+}
+
+void ignore(int signal) {
+    HostAction action{reinterpret_cast<void (*)(int, SignalInfo*, SignalContext*)>(1), SA_RESTORER, gate_signal_return, 0};
+    early_call(__NR_rt_sigaction, signal, &action, nullptr, 8);
+}
+
+}  // namespace
+
+bool in_host_image(u64 address) { return in_entry_image(address) || in_libos(address); }
+
+void install_signal_handlers() {
+    // Only the reading of program bytes faults inside a handler, in the handlers of SIGSYS and SIGTRAP.
+    install(SIGSYS, handle_system_call, bit(SIGSEGV) | bit(SIGBUS));
+    install(SIGTRAP, handle_fault, bit(SIGSEGV) | bit(SIGBUS));
+    for (int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) install(signal, handle_fault, 0);
+    for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGALRM, SIGVTALRM, SIGPROF, SIGUSR1, SIGUSR2,
+                       SIGCONT, SIGTSTP, kSignalDeaths, kKickSignal})
+        install(signal, handle_interrupt, bit(SIGSEGV) | bit(SIGBUS));
+    // Errors of calls tell the same: EPIPE, EFBIG. Reading or writing a terminal in the background fails likewise.
+    for (int signal : {SIGPIPE, SIGXFSZ, SIGTTIN, SIGTTOU}) ignore(signal);
+    u64 none = 0;
+    early_call(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, nullptr, 8);
+}
+
+}  // namespace postern::host

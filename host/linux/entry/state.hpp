@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// What entry knows of its picoprocess, and its lock.
+#pragma once
+
+#include <string_view>
+
+#include "gate/abi.hpp"
+#include "gate/personality.hpp"
+#include "host/linux/layout.hpp"
+#include "host/linux/protocol.hpp"
+
+namespace postern::host {
+
+/// From argv[1]; see protocol.hpp.
+struct Config {
+    u32 version = 0;
+    char working_directory[kMaxPath] = "/";
+    u64 memory_limit = 0;
+    u64 process_limit = 0;
+    u32 user_id = 0, group_id = 0;
+    u32 host_user_id = ~0u, host_group_id = ~0u;  ///< shown as user_id/group_id in attributes
+    u64 arena_size = 0;
+    u32 listener = 1;
+    u32 landlock = 1;
+    u32 signal_scope = 1;     ///< 0: tgkill goes to the monitor
+    u32 killable_receive = 1; ///< 0: pretend that the kernel lacks WAIT_KILLABLE_RECV
+    u32 patch = 1;            ///< 0: never patch, every system call traps
+    u32 trace_gate = 0;
+    char options[8192] = "";
+};
+extern Config g_config;
+/// False on a malformed text.
+bool parse_config(const char* text, Config& config);
+
+struct ProcessState {
+    u32 id;                   ///< host number of this picoprocess
+    RequestHeader* requests;
+    const volatile Notice* notice;
+    u64 time_page, time_page_size, time_page_image;
+    u64 (*time_function)(long clock, void* timespec);  ///< in the time page; may be null
+    u64 libos_low, libos_high;
+    void (*libos_initialize)(const gate::LibOsParameters*);
+    void (*libos_thread_start)(u64);
+    u64 (*libos_exception)(const gate::ExceptionInfo*, u64);
+    bool signal_scope;
+    i32 arena_descriptor;
+    i32 trace_descriptor;      ///< -1: none
+};
+extern ProcessState g_process;
+
+/// Short critical sections of entry's own tables. Never taken in a signal handler; taken around fork.
+class EntryLock {
+public:
+    void lock();
+    void unlock();
+    void reset() { word_ = 0; }
+
+private:
+    u32 word_ = 0;  // 0 free, 1 held, 2 held and waited for
+};
+class EntryGuard {
+public:
+    explicit EntryGuard(EntryLock& lock) : lock_{lock} { lock_.lock(); }
+    ~EntryGuard() { lock_.unlock(); }
+    EntryGuard(const EntryGuard&) = delete;
+    EntryGuard& operator=(const EntryGuard&) = delete;
+
+private:
+    EntryLock& lock_;
+};
+extern EntryLock g_lock;  ///< handle table, thread areas, small memory
+
+// Places in kEntryHeap.
+inline constexpr u64 kStartStack = kEntryHeap + 0x0010'0000;
+inline constexpr u64 kStartStackSize = 512 * 1024;
+inline constexpr u64 kHandleTable = kEntryHeap + 0x1000'0000;
+inline constexpr u64 kSmallMemory = kEntryHeap + 0x2000'0000;
+inline constexpr u64 kSmallMemorySize = 0x1000'0000;
+inline constexpr u64 kScratch = kEntryHeap + 0x4000'0000;
+inline constexpr u64 kThreadAreas = kEntryHeap + 0x1'0000'0000;
+
+/// Writes to descriptor 2 and ends the picoprocess with status 125.
+[[noreturn]] void fail(std::string_view message, long error = 0);
+void write_error(std::string_view text);
+
+/// The one translation of the kernel's errors (positive errno) into the gate's.
+gate::Err to_gate_error(long error);
+/// For results of host calls: ok for values, the error for -errno.
+inline gate::Err gate_result(long result) { return result >= 0 ? gate::Err::ok : to_gate_error(-result); }
+
+}  // namespace postern::host

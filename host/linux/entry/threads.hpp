@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Threads: each has an area in entry's heap with its thread control and the stack of its signal handlers.
+#pragma once
+
+#include "host/linux/entry/state.hpp"
+
+namespace postern::host {
+
+inline constexpr u64 kThreadAreaStride = 256 * 1024;
+inline constexpr u64 kHandlerStackOffset = 64 * 1024;
+inline constexpr u64 kHandlerStackSize = 64 * 1024;
+inline constexpr u32 kMaxThreads = 8192;
+
+struct ThreadArea {
+    gate::ThreadControl control;
+    u32 tid;          ///< host number; cleared and woken by the kernel when the thread has ended: 0 is free
+    u32 generation;   ///< of the use of this area, for thread handles
+    u32 polling;      ///< sleeps in ppoll for objects that other threads may signal: wake it with the kick signal
+    u32 in_handler;
+};
+
+inline ThreadArea& thread_area(u32 index) {
+    return *reinterpret_cast<ThreadArea*>(kThreadAreas + u64{index} * kThreadAreaStride);
+}
+inline ThreadArea& current_area() { return *reinterpret_cast<ThreadArea*>(gate::thread_control()); }
+
+/// Sets up area 0 for the calling thread, and the GS base. Pre-filter.
+void adopt_first_thread();
+/// In a forked child: the calling thread is the only one left.
+void adopt_after_fork();
+/// Number of areas ever used: loops over threads end there.
+u32 thread_area_count();
+/// Is there only the calling thread in this address space?
+bool single_threaded();
+/// DkThreadInterrupt for a thread of this picoprocess.
+void kick(ThreadArea& area);
+/// Adds the calling thread's counters to the family's.
+void flush_counters();
+
+}  // namespace postern::host
