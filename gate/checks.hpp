@@ -16,11 +16,11 @@ namespace postern::gate {
 enum class ValueRule : u8 { any, mask, maximum, page_multiple, page_size };
 
 struct ArgumentRule {
-    u8 kinds;          ///< handles: bit 1 << ObjectKind for each kind accepted; 0: no handle
-    Right right;       ///< handles: right that is needed
-    bool optional;     ///< handles: kNoHandle is accepted
+    u8 kinds;       ///< handles: bit 1 << ObjectKind for each kind accepted; 0: no handle
+    Right right;    ///< handles: right that is needed
+    bool optional;  ///< handles: kNoHandle is accepted
     ValueRule rule;
-    u64 limit;         ///< mask: permitted bits; maximum: largest value
+    u64 limit;  ///< mask: permitted bits; maximum: largest value
 };
 
 /// What the table asks of a handle argument. `kinds` 0: the argument is no handle.

@@ -25,28 +25,31 @@ struct DomainInfo {
 };
 
 namespace domain {
-inline constexpr Member kAlloc[] = {{"reserve", kAllocReserve}, {"commit", kAllocCommit}, {"replace", kAllocReplace},
-                                    {"shared", kAllocShared}, {"populate", kAllocPopulate}};
-inline constexpr Member kProt[] = {{"none", kProtNone}, {"read", kProtRead}, {"write", kProtWrite},
-                                   {"execute", kProtExecute}};
+inline constexpr Member kAlloc[] = {{"reserve", kAllocReserve},
+                                    {"commit", kAllocCommit},
+                                    {"replace", kAllocReplace},
+                                    {"shared", kAllocShared},
+                                    {"populate", kAllocPopulate}};
+inline constexpr Member kProt[] = {
+    {"none", kProtNone}, {"read", kProtRead}, {"write", kProtWrite}, {"execute", kProtExecute}};
 inline constexpr Member kFree[] = {{"release", static_cast<u64>(FreeKind::release)},
                                    {"decommit", static_cast<u64>(FreeKind::decommit)},
                                    {"lazy", static_cast<u64>(FreeKind::lazy)},
                                    {"remove", static_cast<u64>(FreeKind::remove)},
                                    {"will_need", static_cast<u64>(FreeKind::will_need)}};
 inline constexpr Member kSegment[] = {{"fs", 0}};
-inline constexpr Member kAddress[] = {{"private", kAddressPrivate}, {"shared", kAddressShared},
-                                      {"realtime", kAddressRealtime}};
-inline constexpr Member kAccess[] = {{"read", kAccessRead}, {"write", kAccessWrite}, {"append", kAccessAppend},
-                                     {"execute", kAccessExecute}};
+inline constexpr Member kAddress[] = {
+    {"private", kAddressPrivate}, {"shared", kAddressShared}, {"realtime", kAddressRealtime}};
+inline constexpr Member kAccess[] = {
+    {"read", kAccessRead}, {"write", kAccessWrite}, {"append", kAccessAppend}, {"execute", kAccessExecute}};
 inline constexpr Member kCreate[] = {{"never", kCreateNever}, {"try", kCreateTry}, {"always", kCreateAlways}};
 inline constexpr Member kOptions[] = {{"non_blocking", kOpenNonBlocking}, {"no_follow", kOpenNoFollow},
-                                      {"directory", kOpenDirectory}, {"link", kOpenLink}, {"truncate", kOpenTruncate},
-                                      {"make_directory", kOpenMakeDirectory}, {"temporary", kOpenTemporary}};
-inline constexpr Member kNaming[] = {
-    {"no_follow", kOpenNoFollow}, {"directory", kOpenDirectory}, {"link", kOpenLink}};
-inline constexpr Member kMap[] = {{"private", kMapPrivate}, {"shared", kMapShared}, {"replace", kMapReplace},
-                                  {"populate", kMapPopulate}};
+                                      {"directory", kOpenDirectory},      {"link", kOpenLink},
+                                      {"truncate", kOpenTruncate},        {"make_directory", kOpenMakeDirectory},
+                                      {"temporary", kOpenTemporary}};
+inline constexpr Member kNaming[] = {{"no_follow", kOpenNoFollow}, {"directory", kOpenDirectory}, {"link", kOpenLink}};
+inline constexpr Member kMap[] = {
+    {"private", kMapPrivate}, {"shared", kMapShared}, {"replace", kMapReplace}, {"populate", kMapPopulate}};
 inline constexpr Member kLength[] = {{"truncate", static_cast<u64>(LengthChange::truncate)},
                                      {"allocate", static_cast<u64>(LengthChange::allocate)},
                                      {"allocate_keep_size", static_cast<u64>(LengthChange::allocate_keep_size)},
@@ -55,16 +58,23 @@ inline constexpr Member kLength[] = {{"truncate", static_cast<u64>(LengthChange:
                                      {"collapse", static_cast<u64>(LengthChange::collapse)},
                                      {"insert", static_cast<u64>(LengthChange::insert)}};
 inline constexpr Member kRename[] = {{"no_replace", kRenameNoReplace}, {"exchange", kRenameExchange}};
-inline constexpr Member kReady[] = {{"read", kReadyRead}, {"write", kReadyWrite}, {"error", kReadyError},
-                                    {"hangup", kReadyHangup}, {"priority", kReadyPriority}};
-inline constexpr Member kSet[] = {{"mode", kSetMode}, {"owner", kSetOwner}, {"group", kSetGroup},
-                                  {"accessed", kSetAccessed}, {"modified", kSetModified},
-                                  {"accessed_now", kSetAccessedNow}, {"modified_now", kSetModifiedNow}};
+inline constexpr Member kReady[] = {{"read", kReadyRead},
+                                    {"write", kReadyWrite},
+                                    {"error", kReadyError},
+                                    {"hangup", kReadyHangup},
+                                    {"priority", kReadyPriority}};
+inline constexpr Member kSet[] = {{"mode", kSetMode},
+                                  {"owner", kSetOwner},
+                                  {"group", kSetGroup},
+                                  {"accessed", kSetAccessed},
+                                  {"modified", kSetModified},
+                                  {"accessed_now", kSetAccessedNow},
+                                  {"modified_now", kSetModifiedNow}};
 inline constexpr Member kLink[] = {{"hard", static_cast<u64>(LinkKind::hard)},
                                    {"symbolic", static_cast<u64>(LinkKind::symbolic)}};
 inline constexpr Member kLock[] = {{"none", kLockNone}, {"shared", kLockShared}, {"exclusive", kLockExclusive}};
-inline constexpr Member kChanges[] = {{"contents", kChangeContents}, {"names", kChangeNames},
-                                      {"attributes", kChangeAttributes}};
+inline constexpr Member kChanges[] = {
+    {"contents", kChangeContents}, {"names", kChangeNames}, {"attributes", kChangeAttributes}};
 inline constexpr Member kClocks[] = {{"realtime", static_cast<u64>(Clock::realtime)},
                                      {"monotonic", static_cast<u64>(Clock::monotonic)},
                                      {"boottime", static_cast<u64>(Clock::boottime)},
@@ -77,13 +87,12 @@ inline constexpr Member kClocks[] = {{"realtime", static_cast<u64>(Clock::realti
 inline constexpr Member kTimers[] = {{"monotonic", static_cast<u64>(TimerKind::monotonic)},
                                      {"process_cpu_user", static_cast<u64>(TimerKind::process_cpu_user)},
                                      {"process_cpu", static_cast<u64>(TimerKind::process_cpu)}};
-inline constexpr Member kExternal[] = {{"interrupt", kExternalInterrupt}, {"terminate", kExternalTerminate},
-                                       {"hangup", kExternalHangup}, {"quit", kExternalQuit},
-                                       {"window", kExternalWindow}, {"timer", kExternalTimer},
-                                       {"cpu_timer", kExternalCpuTimer}, {"user1", kExternalUser1},
-                                       {"user2", kExternalUser2}, {"continue", kExternalContinue},
-                                       {"stop", kExternalStop}, {"profile_timer", kExternalProfileTimer},
-                                       {"deaths", kExternalDeaths}};
+inline constexpr Member kExternal[] = {
+    {"interrupt", kExternalInterrupt}, {"terminate", kExternalTerminate}, {"hangup", kExternalHangup},
+    {"quit", kExternalQuit},           {"window", kExternalWindow},       {"timer", kExternalTimer},
+    {"cpu_timer", kExternalCpuTimer},  {"user1", kExternalUser1},         {"user2", kExternalUser2},
+    {"continue", kExternalContinue},   {"stop", kExternalStop},           {"profile_timer", kExternalProfileTimer},
+    {"deaths", kExternalDeaths}};
 
 constexpr u64 mask_of(std::span<const Member> members) {
     u64 mask = 0;
@@ -140,15 +149,17 @@ static_assert(domains_in_order(), "kDomains follows the order of Domain");
 
 constexpr const DomainInfo& info(Domain domain) { return kDomains[static_cast<usize>(domain)]; }
 
-inline constexpr string_view kErrNames[] = {
-    "ok", "bad_handle", "wrong_kind", "denied", "bad_argument", "bad_address", "no_memory", "no_quota", "not_found",
-    "exists", "not_directory", "is_directory", "not_empty", "too_many_links", "name_too_long", "cross_device",
-    "read_only", "no_space", "too_big", "busy", "io", "would_block", "interrupted", "timed_out", "closed",
-    "unsupported", "not_seekable", "bad_state"};
+inline constexpr string_view kErrNames[] = {"ok",           "bad_handle",     "wrong_kind",    "denied",
+                                            "bad_argument", "bad_address",    "no_memory",     "no_quota",
+                                            "not_found",    "exists",         "not_directory", "is_directory",
+                                            "not_empty",    "too_many_links", "name_too_long", "cross_device",
+                                            "read_only",    "no_space",       "too_big",       "busy",
+                                            "io",           "would_block",    "interrupted",   "timed_out",
+                                            "closed",       "unsupported",    "not_seekable",  "bad_state"};
 static_assert(sizeof(kErrNames) / sizeof(kErrNames[0]) == kErrCount);
 
-inline constexpr string_view kKindNames[] = {"none", "stream", "directory", "event", "semaphore", "process", "thread",
-                                             "channel"};
+inline constexpr string_view kKindNames[] = {"none",      "stream",  "directory", "event",
+                                             "semaphore", "process", "thread",    "channel"};
 inline constexpr string_view kRightNames[] = {"read", "write", "execute", "enumerate", "change", "signal", "wait"};
 
 }  // namespace postern::gate::schema

@@ -37,14 +37,14 @@ struct Random {
 
 /// What the arguments may refer to. The caller owns it all and survives whatever a call does to it.
 struct Pool {
-    const Handle* handles;         ///< open and closed ones
+    const Handle* handles;  ///< open and closed ones
     u32 handle_count;
     const char* const* uris;
     u32 uri_count;
-    u64 memory_low, memory_high;   ///< addresses that calls may map, unmap and write
-    u64 buffer, buffer_size;       ///< memory that stays mapped
+    u64 memory_low, memory_high;  ///< addresses that calls may map, unmap and write
+    u64 buffer, buffer_size;      ///< memory that stays mapped
     ThreadToken token;
-    u64 now;                       ///< Clock::monotonic, so that deadlines are short
+    u64 now;  ///< Clock::monotonic, so that deadlines are short
 };
 
 inline u64 make(const Argument& argument, Random& random, const Pool& pool) {
@@ -61,7 +61,7 @@ inline u64 make(const Argument& argument, Random& random, const Pool& pool) {
         case Make::buffer:
             switch (random.below(8)) {
                 case 0: return 0;
-                case 1: return random.next();                         // usually not canonical
+                case 1: return random.next();  // usually not canonical
                 case 2: return pool.memory_low + random.below(pool.memory_high - pool.memory_low);
                 default: return pool.buffer + (random.below(pool.buffer_size / 2) & ~7ull);
             }

@@ -51,8 +51,21 @@ enum class Type : u8 {
 enum class Direction : u8 { in, out, in_out };
 
 /// What a number counts, or what a pointer points to.
-enum class Unit : u8 { none, bytes, page_bytes, page_address, address, byte_offset, count, nanoseconds, deadline, uri,
-                       text, pixels, bits };
+enum class Unit : u8 {
+    none,
+    bytes,
+    page_bytes,
+    page_address,
+    address,
+    byte_offset,
+    count,
+    nanoseconds,
+    deadline,
+    uri,
+    text,
+    pixels,
+    bits
+};
 
 /// Which values a number may have. The names of bits and members are in gate/domains.hpp.
 enum class Domain : u8 {
@@ -88,9 +101,9 @@ template <class... K>
 constexpr Kinds kinds(K... kind) {
     return static_cast<Kinds>((kind_bit(kind) | ...));
 }
-inline constexpr Kinds kAnyKind = kinds(ObjectKind::stream, ObjectKind::directory, ObjectKind::event,
-                                        ObjectKind::semaphore, ObjectKind::process, ObjectKind::thread,
-                                        ObjectKind::channel);
+inline constexpr Kinds kAnyKind =
+    kinds(ObjectKind::stream, ObjectKind::directory, ObjectKind::event, ObjectKind::semaphore, ObjectKind::process,
+          ObjectKind::thread, ObjectKind::channel);
 inline constexpr Kinds kWaitable = kinds(ObjectKind::stream, ObjectKind::event, ObjectKind::semaphore,
                                          ObjectKind::process, ObjectKind::thread, ObjectKind::channel);
 
@@ -100,10 +113,10 @@ struct Param {
     Direction direction = Direction::in;
     Unit unit = Unit::none;
     Domain domain = Domain::any;
-    Kinds kinds = 0;              ///< handle arguments, and lists of handles
+    Kinds kinds = 0;  ///< handle arguments, and lists of handles
     Right right = Right::none;
-    bool optional = false;        ///< pointer: may be null; handle: may be kNoHandle; string: may be absent
-    string_view sized_by = {};    ///< buffers and lists: the argument that holds their size or count
+    bool optional = false;      ///< pointer: may be null; handle: may be kNoHandle; string: may be absent
+    string_view sized_by = {};  ///< buffers and lists: the argument that holds their size or count
     string_view doc = {};
 };
 
@@ -123,22 +136,22 @@ struct Call {
     Group group = Group::other;
     Origin origin = Origin::drawbridge;
     Returns returns = Returns::error;
-    bool blocks = false;          ///< may sleep until something outside the call happens; then interruptible
-    u16 since = 1;                ///< kAbiVersion in which it appeared
+    bool blocks = false;  ///< may sleep until something outside the call happens; then interruptible
+    u16 since = 1;        ///< kAbiVersion in which it appeared
     Status linux_status = Status::working;
     usize param_count = 0;
     std::array<Param, kMaxParameters> params{};
     usize error_count = 0;
     std::array<Reason, kMaxErrors> errors{};
     string_view doc;
-    string_view why;              ///< additions: why none of the other calls serves
+    string_view why;  ///< additions: why none of the other calls serves
 
     constexpr const Param* begin() const { return params.data(); }
     constexpr const Param* end() const { return params.data() + param_count; }
 };
 
 // Builders -------------------------------------------------------------------------------------------------------
-// A declaration reads: call(number, name, group) & in(...) & out(...) & fails(...) & blocking & docs("...").
+// A declaration reads: call(number, name, group) + in32(...) + out(...) + fails(...) + blocking + docs("...").
 
 constexpr Call call(u16 number, string_view name, Group group) {
     Call result;
@@ -148,28 +161,32 @@ constexpr Call call(u16 number, string_view name, Group group) {
     return result;
 }
 /// Overflow indexes past the array: a compile error, since the table is constexpr.
-constexpr Call operator&(Call call, const Param& param) {
+constexpr Call operator+(Call call, const Param& param) {
     call.params[call.param_count++] = param;
     return call;
 }
-constexpr Call operator&(Call call, const Reason& reason) {
+constexpr Call operator+(Call call, const Reason& reason) {
     call.errors[call.error_count++] = reason;
     return call;
 }
 template <usize N>
-constexpr Call operator&(Call call, const Reason (&reasons)[N]) {
+constexpr Call operator+(Call call, const Reason (&reasons)[N]) {
     for (const Reason& reason : reasons) call.errors[call.error_count++] = reason;
     return call;
 }
-struct Doc { string_view text; };
-struct Why { string_view text; };
+struct Doc {
+    string_view text;
+};
+struct Why {
+    string_view text;
+};
 struct Blocking {};
 struct Unsupported {};
-constexpr Call operator&(Call call, Doc doc) { return call.doc = doc.text, call; }
-constexpr Call operator&(Call call, Why why) { return call.why = why.text, call.origin = Origin::addition, call; }
-constexpr Call operator&(Call call, Blocking) { return call.blocks = true, call; }
-constexpr Call operator&(Call call, Unsupported) { return call.linux_status = Status::unsupported, call; }
-constexpr Call operator&(Call call, Returns returns) { return call.returns = returns, call; }
+constexpr Call operator+(Call call, Doc doc) { return call.doc = doc.text, call; }
+constexpr Call operator+(Call call, Why why) { return call.why = why.text, call.origin = Origin::addition, call; }
+constexpr Call operator+(Call call, Blocking) { return call.blocks = true, call; }
+constexpr Call operator+(Call call, Unsupported) { return call.linux_status = Status::unsupported, call; }
+constexpr Call operator+(Call call, Returns returns) { return call.returns = returns, call; }
 inline constexpr Blocking blocking{};
 inline constexpr Unsupported unsupported_on_linux{};
 constexpr Doc docs(string_view text) { return {text}; }
@@ -211,12 +228,16 @@ constexpr Param bytes_in(string_view name, string_view sized_by, string_view doc
     return {.name = name, .type = Type::bytes_in, .unit = Unit::bytes, .sized_by = sized_by, .doc = doc};
 }
 constexpr Param bytes_out(string_view name, string_view sized_by, string_view doc) {
-    return {.name = name, .type = Type::bytes_out, .direction = Direction::out, .unit = Unit::bytes,
-            .sized_by = sized_by, .doc = doc};
+    return {.name = name,
+            .type = Type::bytes_out,
+            .direction = Direction::out,
+            .unit = Unit::bytes,
+            .sized_by = sized_by,
+            .doc = doc};
 }
 constexpr Param maybe(Param param) { return param.optional = true, param; }
 
-inline constexpr string_view kGroupNames[] = {"memory", "thread", "synchronisation", "process", "stream", "channel",
-                                              "other", "upcall"};
+inline constexpr string_view kGroupNames[] = {"memory", "thread",  "synchronisation", "process",
+                                              "stream", "channel", "other",           "upcall"};
 
 }  // namespace postern::gate::schema

@@ -128,8 +128,8 @@ consteval bool values_checkable() {
     for (const Call& call : kTable) {
         if (call.returns != Returns::error || call.group == Group::upcall) continue;
         for (const Param& param : call) {
-            bool restricted = param.domain != Domain::any || param.unit == Unit::page_address ||
-                              param.unit == Unit::page_bytes;
+            bool restricted =
+                param.domain != Domain::any || param.unit == Unit::page_address || param.unit == Unit::page_bytes;
             if (restricted && param.type != Type::wait_items && !may_return(call, Err::bad_argument) &&
                 call.linux_status == Status::working)
                 return false;

@@ -10,10 +10,10 @@ namespace postern::gate::schema {
 
 template <Type>
 struct CppType;
-#define POSTERN_TYPE(name, type)                \
-    template <>                                 \
-    struct CppType<Type::name> {                \
-        using Is = type;                        \
+#define POSTERN_TYPE(name, type) \
+    template <>                  \
+    struct CppType<Type::name> { \
+        using Is = type;         \
     }
 POSTERN_TYPE(u32_value, u32);
 POSTERN_TYPE(u64_value, u64);
@@ -68,8 +68,8 @@ using Signature = typename SignatureOf<Row, std::make_index_sequence<kTable[Row]
     static_assert(kTable[place - 1].name == #symbol, "gate::Calls and the table disagree about " #symbol);           \
     static_assert(std::is_same_v<decltype(Calls::symbol), Signature<place - 1>>, #symbol " differs from the table"); \
     static_assert(offsetof(Calls, symbol) == 8 + 8 * (place - 1), #symbol " is not in its place in gate::Calls");
-#define POSTERN_UPCALL(place, symbol)                                       \
-    static_assert(kTable[kCallCount + place - 101].name == #symbol);        \
+#define POSTERN_UPCALL(place, symbol)                                \
+    static_assert(kTable[kCallCount + place - 101].name == #symbol); \
     static_assert(std::is_same_v<decltype(&symbol), Signature<kCallCount + place - 101>>, #symbol " differs");
 #include "gate/generated/calls.inc"
 #undef POSTERN_CALL

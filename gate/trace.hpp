@@ -21,15 +21,30 @@ struct Names {
     u8 count;
     bool flags;
 };
-enum class Shape : u8 { number, octal, address, offset, handle, deadline, token, u32_pointer, u64_pointer, handle_pointer,
-                        token_pointer, handle_list, wait_items, string, bytes };
+enum class Shape : u8 {
+    number,
+    octal,
+    address,
+    offset,
+    handle,
+    deadline,
+    token,
+    u32_pointer,
+    u64_pointer,
+    handle_pointer,
+    token_pointer,
+    handle_list,
+    wait_items,
+    string,
+    bytes
+};
 struct Argument {
     const char* name;
     Shape shape;
-    u8 out;      ///< the pointee is set by the call
-    u8 in_out;   ///< the pointee is read and set
-    u8 domain;   ///< index of kNames
-    i8 sized_by; ///< argument that holds the size, -1: none
+    u8 out;       ///< the pointee is set by the call
+    u8 in_out;    ///< the pointee is read and set
+    u8 domain;    ///< index of kNames
+    i8 sized_by;  ///< argument that holds the size, -1: none
 };
 
 }  // namespace postern::gate::trace
@@ -41,8 +56,8 @@ namespace postern::gate::trace {
 /// Copies `size` bytes from the caller's address; false when they are not accessible.
 using Copy = bool (*)(void* to, u64 from, usize size);
 
-inline constexpr usize kMostText = 48;   ///< bytes of a string or buffer shown
-inline constexpr usize kMostItems = 8;   ///< elements of a list shown
+inline constexpr usize kMostText = 48;  ///< bytes of a string or buffer shown
+inline constexpr usize kMostItems = 8;  ///< elements of a list shown
 
 inline std::string_view name(CallNumber call) {
     return static_cast<u32>(call) <= kCallCount ? generated::kCallNames[static_cast<u32>(call)] : "?";
@@ -81,10 +96,14 @@ inline void put_quoted(Text& text, const char* bytes, usize size) {
     text.add('"');
     for (usize i = 0; i < size; ++i) {
         auto byte = static_cast<u8>(bytes[i]);
-        if (byte == '\n') text.add("\\n");
-        else if (byte == '"' || byte == '\\') text.add('\\', bytes[i]);
-        else if (byte < ' ' || byte > '~') text.add("\\x", Hex{byte, 2});
-        else text.add(bytes[i]);
+        if (byte == '\n')
+            text.add("\\n");
+        else if (byte == '"' || byte == '\\')
+            text.add('\\', bytes[i]);
+        else if (byte < ' ' || byte > '~')
+            text.add("\\x", Hex{byte, 2});
+        else
+            text.add(bytes[i]);
     }
     text.add('"');
 }
@@ -147,11 +166,15 @@ inline void put_list(Text& text, Shape shape, u64 address, u64 count, Copy copy)
             break;
         }
         text.add(item.handle, ":");
-        put_named(text, kNames[kArguments[generated::kFirstRule[static_cast<u32>(CallNumber::DkObjectsWaitReady)] + 1]
-                                   .domain], item.want);
+        put_named(
+            text,
+            kNames[kArguments[generated::kFirstRule[static_cast<u32>(CallNumber::DkObjectsWaitReady)] + 1].domain],
+            item.want);
         text.add(">");
-        put_named(text, kNames[kArguments[generated::kFirstRule[static_cast<u32>(CallNumber::DkObjectsWaitReady)] + 1]
-                                   .domain], item.got);
+        put_named(
+            text,
+            kNames[kArguments[generated::kFirstRule[static_cast<u32>(CallNumber::DkObjectsWaitReady)] + 1].domain],
+            item.got);
     }
     text.add(']');
 }

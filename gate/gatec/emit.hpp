@@ -31,11 +31,11 @@ std::string cat(const Parts&... parts) {
     (append(result, parts), ...);
     return result;
 }
-std::string snake(std::string_view name);                     ///< DkStreamOpen -> stream_open
-std::string cpp_type(gate::schema::Type type);                ///< as in gate/abi.hpp
-std::string kind_list(gate::schema::Kinds kinds);             ///< "stream, directory"
-std::string right_list(gate::Right right);                    ///< "read, write"
-std::string signature(const gate::schema::Call& call);        ///< canonical text: what gate.lock hashes
-u64 fingerprint(std::string_view text);                       ///< FNV-1a, 64 bits
+std::string snake(std::string_view name);               ///< DkStreamOpen -> stream_open
+std::string cpp_type(gate::schema::Type type);          ///< as in gate/abi.hpp
+std::string kind_list(gate::schema::Kinds kinds);       ///< "stream, directory"
+std::string right_list(gate::Right right);              ///< "read, write"
+std::string signature(const gate::schema::Call& call);  ///< canonical text: what gate.lock hashes
+u64 fingerprint(std::string_view text);                 ///< FNV-1a, 64 bits
 
 }  // namespace postern::gatec

@@ -22,9 +22,12 @@ struct Output {
     std::string (*emit)();
 };
 constexpr Output kOutputs[] = {
-    {"gate/generated/calls.inc", gatec::emit_call_list},      {"gate/generated/checks.hpp", gatec::emit_checks},
-    {"gate/generated/client.hpp", gatec::emit_client},        {"gate/generated/trace_data.hpp", gatec::emit_trace},
-    {"gate/generated/fuzz_data.hpp", gatec::emit_fuzz},       {"gate/generated/gate.json", gatec::emit_json},
+    {"gate/generated/calls.inc", gatec::emit_call_list},
+    {"gate/generated/checks.hpp", gatec::emit_checks},
+    {"gate/generated/client.hpp", gatec::emit_client},
+    {"gate/generated/trace_data.hpp", gatec::emit_trace},
+    {"gate/generated/fuzz_data.hpp", gatec::emit_fuzz},
+    {"gate/generated/gate.json", gatec::emit_json},
     {"docs/gate.md", gatec::emit_page},
 };
 constexpr const char* kLock = "gate/gate.lock";

@@ -20,8 +20,9 @@ inline constexpr Reason kHandleAnyRight[] = {
     {Err::wrong_kind, "the handle names an object of another kind"},
 };
 inline constexpr Reason kRange[] = {
-    {Err::bad_argument, "address or size is no page multiple, the size is 0 or the range leaves user addresses; or a "
-                        "flag is not defined"},
+    {Err::bad_argument,
+     "address or size is no page multiple, the size is 0 or the range leaves user addresses; or a "
+     "flag is not defined"},
 };
 inline constexpr Reason kNewHandle[] = {
     {Err::bad_address, "the place for the result is not writable"},

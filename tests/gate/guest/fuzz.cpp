@@ -52,8 +52,9 @@ u32 fuzz_child(void* argument) {
     handles[7] = take(open(at("", 1), kAccessRead, kCreateNever, kOpenDirectory));
     handles[8] = take(open("memory:?size=4096", kAccessRead));
     close(handles[8]);  // stale
-    static const char* uris[] = {at("fuzz.a", 2), at("fuzz.b", 3), at("fuzz.d/x", 4), "null:", "memory:?size=8192",
-                                 "nonsense:x", "", "file:/fixed/text", "pipe.client:nobody", at("", 5)};
+    static const char* uris[] = {
+        at("fuzz.a", 2),    at("fuzz.b", 3),      at("fuzz.d/x", 4), "null:", "memory:?size=8192", "nonsense:x", "",
+        "file:/fixed/text", "pipe.client:nobody", at("", 5)};
     fuzz::Pool pool{handles, 12, uris, 10, area, area + kArea, buffer, kBuffer, ThreadToken{0}, 0};
     auto* entries = reinterpret_cast<const AnyCall*>(reinterpret_cast<const u64*>(g_calls) + 1);
 
@@ -65,7 +66,8 @@ u32 fuzz_child(void* argument) {
         const fuzz::Argument* arguments = &fuzz::kArguments[generated::kFirstRule[static_cast<u32>(call)]];
         for (u32 k = 0; k < argument_count(call); ++k) values[k] = fuzz::make(arguments[k], random, pool);
         if (call == CallNumber::DkAddressWait) values[2] = random.one_in(2) ? kPoll : pool.now + 100'000;
-        if (call == CallNumber::DkStreamRead || call == CallNumber::DkStreamWrite || call == CallNumber::DkRandomBitsRead)
+        if (call == CallNumber::DkStreamRead || call == CallNumber::DkStreamWrite ||
+            call == CallNumber::DkRandomBitsRead)
             values[call == CallNumber::DkRandomBitsRead ? 1 : 3] %= 3 * kBuffer;  // time, not safety
         if (call == CallNumber::DkSegmentBaseSet || call == CallNumber::DkTimerSet) values[1] &= 0xffff'ffff;
         Err error = entries[static_cast<u32>(call) - 1](values[0], values[1], values[2], values[3], values[4],

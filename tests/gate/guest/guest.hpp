@@ -38,35 +38,34 @@ bool check_err(const char* file, int line, const char* what, Err got, Err wanted
 /// For notes in the output that are no failures: a feature that this host's kernel lacks.
 void note(std::string_view text);
 
-#define GATE_CASE(identifier)                                                                                   \
-    static void identifier();                                                                                   \
+#define GATE_CASE(identifier)                                                                                        \
+    static void identifier();                                                                                        \
     [[gnu::section("gate_cases"), gnu::used]] static const ::guest::Case case_##identifier{#identifier, identifier}; \
     static void identifier()
-#define CHECK(condition) \
-    ((condition) ? (void)0 : ::guest::report(__FILE__, __LINE__, #condition, {}))
+#define CHECK(condition) ((condition) ? (void)0 : ::guest::report(__FILE__, __LINE__, #condition, {}))
 #define CHECK_EQ(left, right) ::guest::check_equal(__FILE__, __LINE__, #left " == " #right, (left), (right))
 #define CHECK_OK(expression) \
     ::guest::check_err(__FILE__, __LINE__, #expression, ::guest::err_of(expression), ::postern::gate::Err::ok)
 #define CHECK_ERR(expression, wanted) \
     ::guest::check_err(__FILE__, __LINE__, #expression, ::guest::err_of(expression), ::postern::gate::Err::wanted)
-#define REQUIRE(condition)                                            \
-    do {                                                              \
-        if (!(condition)) {                                           \
-            ::guest::report(__FILE__, __LINE__, #condition, {});      \
-            return;                                                   \
-        }                                                             \
+#define REQUIRE(condition)                                       \
+    do {                                                         \
+        if (!(condition)) {                                      \
+            ::guest::report(__FILE__, __LINE__, #condition, {}); \
+            return;                                              \
+        }                                                        \
     } while (false)
-#define REQUIRE_OK(expression)                  \
-    do {                                        \
-        if (!(CHECK_OK(expression))) return;    \
+#define REQUIRE_OK(expression)               \
+    do {                                     \
+        if (!(CHECK_OK(expression))) return; \
     } while (false)
 /// The value of a Result, or leaves the case.
-#define GET(expression)                                                                                       \
-    ({                                                                                                        \
-        auto result_ = (expression);                                                                          \
+#define GET(expression)                                                                                               \
+    ({                                                                                                                \
+        auto result_ = (expression);                                                                                  \
         if (!::guest::check_err(__FILE__, __LINE__, #expression, ::guest::err_of(result_), ::postern::gate::Err::ok)) \
-            return;                                                                                           \
-        result_.take();                                                                                       \
+            return;                                                                                                   \
+        result_.take();                                                                                               \
     })
 
 template <class T, class U>

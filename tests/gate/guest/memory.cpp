@@ -176,9 +176,9 @@ GATE_CASE(move_relocates_and_resizes) {
     u8* wall = fresh_memory(kPageSize);  // right behind a range of one page and the free page between
     u8* grows = reinterpret_cast<u8*>(reinterpret_cast<u64>(wall) + 2 * kPageSize);
     REQUIRE_OK(gate().virtual_memory_alloc(reinterpret_cast<u64>(grows), kPageSize, kAllocCommit, kReadWrite));
-    CHECK_ERR(gate().virtual_memory_move(reinterpret_cast<u64>(wall), kPageSize, reinterpret_cast<u64>(wall),
-                                         4 * kPageSize),
-              exists);
+    CHECK_ERR(
+        gate().virtual_memory_move(reinterpret_cast<u64>(wall), kPageSize, reinterpret_cast<u64>(wall), 4 * kPageSize),
+        exists);
     CHECK_ERR(gate().virtual_memory_move(fresh_range(kPageSize), kPageSize, fresh_range(kPageSize), kPageSize),
               bad_address);
     CHECK_ERR(gate().virtual_memory_move(target + 1, kPageSize, target, kPageSize), bad_argument);

@@ -22,7 +22,8 @@ GATE_CASE(clocks) {
         CHECK(GET(gate().system_time_query(clock)) != 0);
     u64 before = GET(gate().system_time_query(Clock::thread_cpu));
     u64 process = GET(gate().system_time_query(Clock::process_cpu));
-    for (u64 end = now() + 20 * kMillisecond; now() < end;) {}
+    for (u64 end = now() + 20 * kMillisecond; now() < end;) {
+    }
     u64 after = GET(gate().system_time_query(Clock::thread_cpu));
     CHECK(after > before);
     CHECK(GET(gate().system_time_query(Clock::process_cpu)) > process);
@@ -105,8 +106,8 @@ GATE_CASE(references_are_counted) {
 GATE_CASE(closing_works_for_every_kind) {
     for (u32 round = 0; round < 200; ++round) {
         Handle handles[] = {GET(gate().notification_event_create(0)), GET(gate().synchronization_event_create(0)),
-                            GET(gate().semaphore_create(0, 1)), GET(open("pipe:", kAccessRead | kAccessWrite)),
-                            GET(open("null:", kAccessRead)), GET(open("memory:?size=4096", kAccessRead))};
+                            GET(gate().semaphore_create(0, 1)),       GET(open("pipe:", kAccessRead | kAccessWrite)),
+                            GET(open("null:", kAccessRead)),          GET(open("memory:?size=4096", kAccessRead))};
         for (Handle handle : handles) CHECK_OK(gate().object_close(handle));
     }
 }

@@ -82,8 +82,7 @@ GATE_CASE(pipe_between_processes) {
             u32 value;
             if (err_of(read(shared.request, &value, 4)) != Err::ok) g_calls->DkProcessExit(1);
             value += 1;
-            if (err_of(write(shared.reply, {reinterpret_cast<char*>(&value), 4})) != Err::ok)
-                g_calls->DkProcessExit(2);
+            if (err_of(write(shared.reply, {reinterpret_cast<char*>(&value), 4})) != Err::ok) g_calls->DkProcessExit(2);
         }
         g_calls->DkProcessExit(8);
     }

@@ -41,11 +41,13 @@ bool contains(std::string_view text, std::string_view part) {
     return false;
 }
 
-constexpr const char* kErrNames[] = {
-    "ok", "bad_handle", "wrong_kind", "denied", "bad_argument", "bad_address", "no_memory", "no_quota", "not_found",
-    "exists", "not_directory", "is_directory", "not_empty", "too_many_links", "name_too_long", "cross_device",
-    "read_only", "no_space", "too_big", "busy", "io", "would_block", "interrupted", "timed_out", "closed",
-    "unsupported", "not_seekable", "bad_state"};
+constexpr const char* kErrNames[] = {"ok",           "bad_handle",     "wrong_kind",    "denied",
+                                     "bad_argument", "bad_address",    "no_memory",     "no_quota",
+                                     "not_found",    "exists",         "not_directory", "is_directory",
+                                     "not_empty",    "too_many_links", "name_too_long", "cross_device",
+                                     "read_only",    "no_space",       "too_big",       "busy",
+                                     "io",           "would_block",    "interrupted",   "timed_out",
+                                     "closed",       "unsupported",    "not_seekable",  "bad_state"};
 static_assert(sizeof(kErrNames) / sizeof(kErrNames[0]) == kErrCount);
 
 }  // namespace

@@ -303,8 +303,7 @@ GATE_CASE(address_wake_counts) {
             REQUIRE(thread.start(
                 [](void*) {
                     add(shared.asleep);
-                    if (g_calls->DkAddressWait(&shared.word, 0, in_ms(20'000), the_flags) == Err::ok)
-                        add(shared.awake);
+                    if (g_calls->DkAddressWait(&shared.word, 0, in_ms(20'000), the_flags) == Err::ok) add(shared.awake);
                 },
                 nullptr));
         while (load(shared.asleep) < 3) sleep_ms(1);

@@ -31,7 +31,9 @@ TEST(Checks, AgreeWithTheTable) {
         for (unsigned k = 0; k < row.param_count; ++k) {
             bool handle = schema::is_handle_in(row.params[k]);
             EXPECT_EQ(requirement(call, k).kinds, handle ? row.params[k].kinds : 0) << row.name;
-            if (handle) { EXPECT_EQ(requirement(call, k).right, row.params[k].right) << row.name; }
+            if (handle) {
+                EXPECT_EQ(requirement(call, k).right, row.params[k].right) << row.name;
+            }
         }
         for (u32 e = 1; e < kErrCount; ++e)
             EXPECT_EQ(may_return(call, static_cast<Err>(e)), schema::may_return(row, static_cast<Err>(e))) << row.name;
@@ -80,8 +82,7 @@ TEST(Checks, ValuesOutsideTheirSets) {
               Err::bad_argument);
     // A stream may be mapped from its start; an empty range may not.
     EXPECT_EQ((check_values<CallNumber::DkStreamMap>(Handle{1}, u64{4096}, u64{4096}, u64{0}, 1u, 1u)), Err::ok);
-    EXPECT_EQ((check_values<CallNumber::DkStreamMap>(Handle{1}, u64{4096}, u64{0}, u64{0}, 1u, 1u)),
-              Err::bad_argument);
+    EXPECT_EQ((check_values<CallNumber::DkStreamMap>(Handle{1}, u64{4096}, u64{0}, u64{0}, 1u, 1u)), Err::bad_argument);
 }
 
 }  // namespace

@@ -89,10 +89,14 @@ TEST(Generator, JsonNamesEveryCall) {
     int depth = 0;
     bool quoted = false;
     for (usize i = 0; i < json.size(); ++i) {
-        if (quoted && json[i] == '\\') ++i;
-        else if (json[i] == '"') quoted = !quoted;
-        else if (!quoted && (json[i] == '{' || json[i] == '[')) ++depth;
-        else if (!quoted && (json[i] == '}' || json[i] == ']')) --depth;
+        if (quoted && json[i] == '\\')
+            ++i;
+        else if (json[i] == '"')
+            quoted = !quoted;
+        else if (!quoted && (json[i] == '{' || json[i] == '['))
+            ++depth;
+        else if (!quoted && (json[i] == '}' || json[i] == ']'))
+            --depth;
     }
     EXPECT_EQ(depth, 0);
     EXPECT_FALSE(quoted);

@@ -13,17 +13,51 @@ using namespace postern::gate;
 using namespace postern::gate::schema;
 
 TEST(Table, HasDrawbridgesCallsByName) {
-    const char* drawbridge[] = {
-        "DkVirtualMemoryAlloc", "DkVirtualMemoryFree", "DkVirtualMemoryProtect", "DkThreadCreate",
-        "DkThreadDelayExecution", "DkThreadYieldExecution", "DkThreadExit", "DkThreadGetParameter",
-        "DkThreadRaiseException", "DkNotificationEventCreate", "DkSynchronizationEventCreate", "DkSemaphoreCreate",
-        "DkSemaphoreRelease", "DkSemaphorePeek", "DkEventSet", "DkEventClear", "DkEventPeek", "DkObjectsWaitAny",
-        "DkAbortEventRegister", "DkProcessCreate", "DkProcessGetExitCode", "DkProcessExit", "DkStreamOpen",
-        "DkStreamRead", "DkStreamWrite", "DkStreamMap", "DkStreamUnmap", "DkStreamMapPeBinary", "DkStreamSetLength",
-        "DkStreamFlush", "DkStreamDelete", "DkStreamRename", "DkStreamGetEvent", "DkStreamEnumerateChildren",
-        "DkStreamAttributesQuery", "DkStreamAttributesQueryByHandle", "DkSystemTimeQuery", "DkRandomBitsRead",
-        "DkInstructionCacheFlush", "DkObjectReference", "DkObjectClose", "DkInputEventRead", "DkFrameBufferExport",
-        "DkFrameBufferNotifyUpdate", "DkDebugStringPrint"};
+    const char* drawbridge[] = {"DkVirtualMemoryAlloc",
+                                "DkVirtualMemoryFree",
+                                "DkVirtualMemoryProtect",
+                                "DkThreadCreate",
+                                "DkThreadDelayExecution",
+                                "DkThreadYieldExecution",
+                                "DkThreadExit",
+                                "DkThreadGetParameter",
+                                "DkThreadRaiseException",
+                                "DkNotificationEventCreate",
+                                "DkSynchronizationEventCreate",
+                                "DkSemaphoreCreate",
+                                "DkSemaphoreRelease",
+                                "DkSemaphorePeek",
+                                "DkEventSet",
+                                "DkEventClear",
+                                "DkEventPeek",
+                                "DkObjectsWaitAny",
+                                "DkAbortEventRegister",
+                                "DkProcessCreate",
+                                "DkProcessGetExitCode",
+                                "DkProcessExit",
+                                "DkStreamOpen",
+                                "DkStreamRead",
+                                "DkStreamWrite",
+                                "DkStreamMap",
+                                "DkStreamUnmap",
+                                "DkStreamMapPeBinary",
+                                "DkStreamSetLength",
+                                "DkStreamFlush",
+                                "DkStreamDelete",
+                                "DkStreamRename",
+                                "DkStreamGetEvent",
+                                "DkStreamEnumerateChildren",
+                                "DkStreamAttributesQuery",
+                                "DkStreamAttributesQueryByHandle",
+                                "DkSystemTimeQuery",
+                                "DkRandomBitsRead",
+                                "DkInstructionCacheFlush",
+                                "DkObjectReference",
+                                "DkObjectClose",
+                                "DkInputEventRead",
+                                "DkFrameBufferExport",
+                                "DkFrameBufferNotifyUpdate",
+                                "DkDebugStringPrint"};
     EXPECT_EQ(std::size(drawbridge), 45u);
     std::set<std::string_view> names;
     for (const Call& call : kTable)
@@ -34,11 +68,13 @@ TEST(Table, HasDrawbridgesCallsByName) {
 }
 
 TEST(Table, OnlyTheListedCallsAreUnsupported) {
-    std::set<std::string_view> allowed = {"DkInputEventRead", "DkFrameBufferExport", "DkFrameBufferNotifyUpdate",
-                                          "DkStreamMapPeBinary", "DkHandlePass", "DkChannelCreate", "DkChannelCall",
-                                          "DkChannelReplyReceive", "DkChannelSend"};
+    std::set<std::string_view> allowed = {"DkInputEventRead",    "DkFrameBufferExport",   "DkFrameBufferNotifyUpdate",
+                                          "DkStreamMapPeBinary", "DkHandlePass",          "DkChannelCreate",
+                                          "DkChannelCall",       "DkChannelReplyReceive", "DkChannelSend"};
     for (const Call& call : kTable)
-        if (call.linux_status == Status::unsupported) { EXPECT_TRUE(allowed.contains(call.name)) << call.name; }
+        if (call.linux_status == Status::unsupported) {
+            EXPECT_TRUE(allowed.contains(call.name)) << call.name;
+        }
 }
 
 TEST(Table, SentencesAreSentences) {
@@ -49,7 +85,9 @@ TEST(Table, SentencesAreSentences) {
             EXPECT_TRUE(text.front() == '`' || std::isupper(static_cast<unsigned char>(text.front()))) << call.name;
             EXPECT_EQ(text.find("  "), text.npos) << call.name;
         }
-        if (!call.why.empty()) { EXPECT_GT(call.why.size(), 60u) << call.name << ": one paragraph, not a phrase"; }
+        if (!call.why.empty()) {
+            EXPECT_GT(call.why.size(), 60u) << call.name << ": one paragraph, not a phrase";
+        }
     }
 }
 

@@ -23,8 +23,10 @@ bool copy(void* to, u64 from, usize size) {
 template <class... Values>
 std::string decode(CallNumber call, const Err* result, Values... arguments) {
     auto word = [](auto value) {
-        if constexpr (std::is_pointer_v<decltype(value)>) return reinterpret_cast<u64>(value);
-        else return static_cast<u64>(value);
+        if constexpr (std::is_pointer_v<decltype(value)>)
+            return reinterpret_cast<u64>(value);
+        else
+            return static_cast<u64>(value);
     };
     u64 values[8] = {word(arguments)...};
     TextBuffer<1024> text;
