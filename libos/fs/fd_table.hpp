@@ -54,6 +54,33 @@ public:
     void exec();                                       ///< closes what is marked
     /// Lowest open descriptor >= fd, for /proc/PID/fd; -1: none.
     i32 next_open(u32 fd) const;
+    /// True when a descriptor of this table refers to `file`.
+    bool contains(const File* file);
+
+private:
+    /// A slot is a File (16-byte aligned) with kCloseOnExec in its low bits; 0: closed.
+    using Slot = u64;
+    static constexpr Slot kCloseOnExec = 1;
+    static constexpr u32 kInline = 64;
+    static File* file_of(Slot slot) { return reinterpret_cast<File*>(slot & ~Slot{15}); }
+
+    Res<void> grow(u32 needed);
+    /// Lock held: lowest closed descriptor >= lowest, in [0, limit). Errno::mfile.
+    Res<u32> find_free(u32 lowest, u32 limit);
+    /// Lock held: empties a slot. The caller passes the result to drop() without the lock.
+    Slot take(u32 fd);
+    void drop(Slot slot);
+    bool is_private() const;
+
+    SharedLock lock_;       ///< above all locks of files' data; files are closed without it
+    u32 references_ = 1;
+    u32 capacity_ = kInline;
+    u32 high_ = 0;          ///< descriptors from here on are closed
+    u32 lowest_free_ = 0;   ///< descriptors below are open
+    Slot* slots_ = nullptr; ///< `inline_`, or an arena array
+    struct Retired { Slot* slots; u32 capacity; Retired* next; };
+    Retired* retired_ = nullptr;  ///< outgrown arrays, which unlocked readers may still look at
+    Slot inline_[kInline] = {};
 };
 
 /// Opens 0, 1, 2 of the first process on stdin:, stdout:, stderr:.

@@ -68,7 +68,8 @@ public:
     /// Changes whenever an edge-triggered watch of a file without announcements is due again.
     virtual u64 edge_count() { return 0; }
 
-    /// The last descriptor of *this process* is gone: close handles of this picoprocess. Other processes go on.
+    /// The last descriptor of *this process* is gone: close handles of this picoprocess. Other processes go on. Called
+    /// for files with `has_local` only.
     virtual void close_local() {}
     /// Every close(2) of a descriptor (POSIX locks, flush).
     virtual void descriptor_closed(Process&) {}
@@ -77,6 +78,15 @@ public:
     /// Destroys the file at zero.
     void release();
 
+    /// A fresh description of the same object, for opening /proc/PID/fd/N. Default: by inode, else by path, else ENXIO.
+    virtual Res<class FileRef> reopen(Thread& thread, u32 open_flags);
+    /// A fault inside a mapping of this file at `offset`: makes the page at `address` accessible if it is part of the
+    /// file by now. Errno::io: it lies behind the end (SIGBUS). Default: Errno::fault (SIGSEGV).
+    virtual Res<void> fault_in(u64 address, u64 offset, u32 prot, bool shared);
+    /// Shared mappings of files opened O_RDONLY cannot become writable, and sealed ones neither. Default: status_flags.
+    virtual bool allows_shared_write() const { return (status_flags & 3) == 2; }
+
+    u32 has_local = 0;      ///< not 0: each picoprocess that opened or inherited the file has handles or mappings of it
     u32 status_flags = 0;   ///< O_* without creation flags; change with fcntl
     u64 offset = 0;
     SharedLock offset_lock;
