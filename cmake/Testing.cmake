@@ -1,11 +1,15 @@
 # Helpers for tests/*/CMakeLists.txt. Labels: unit (hosted, sanitizers apply), slow (only ./x test --all).
 
+# Everything that ./x check builds under sanitizers.
+add_custom_target(unit_tests)
+
 # postern_unit_test(NAME name SOURCES ... [LIBRARIES ...] [LABELS ...]): a GoogleTest program that is one CTest test.
 function(postern_unit_test)
   cmake_parse_arguments(ARG "" "NAME" "SOURCES;LIBRARIES;LABELS" ${ARGN})
   find_package(GTest REQUIRED)
   add_executable(${ARG_NAME} ${ARG_SOURCES})
   postern_hosted(${ARG_NAME})
+  add_dependencies(unit_tests ${ARG_NAME})
   target_link_libraries(${ARG_NAME} PRIVATE ${ARG_LIBRARIES} GTest::gtest GTest::gtest_main)
   add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME})
   set_tests_properties(${ARG_NAME} PROPERTIES LABELS "unit;${ARG_LABELS}" TIMEOUT 120 SKIP_RETURN_CODE 77)
