@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include "gate/abi.hpp"
 #include "host/linux/monitor/spawn.hpp"
 
 namespace postern::host {
@@ -175,8 +176,15 @@ bool Requests::find(std::string_view uri, bool follow, Place& place, Reply& repl
 
 bool Requests::writable(const Place& place, Reply& reply) {
     if (place.route != nullptr && gate::has(place.route->rights, Right::write)) return true;
+    note_read_only(place);
     reply.error = Err::read_only;
     return false;
+}
+
+void Requests::note_read_only(const Place& place) {
+    // Programs often try to write beside the system's programs (caches of compiled code); only a directory of the
+    // user's own is worth a word.
+    if (place.route != nullptr && !place.route->stable) names_.note_refusal(place.route->path, place.route);
 }
 
 Reply Requests::serve(const Request& request) {
@@ -300,7 +308,10 @@ Reply Requests::open_existing(const Request& request, Place& place) {
         if (write || truncate) return fail(Err::is_directory);
         flags = O_RDONLY | O_DIRECTORY;
     } else {
-        if ((write || truncate) && !gate::has(place.route->rights, Right::write)) return fail(Err::read_only);
+        if ((write || truncate) && !gate::has(place.route->rights, Right::write)) {
+            note_read_only(place);
+            return fail(Err::read_only);
+        }
         if (!gate::has(place.route->rights, Right::read) && !write) return fail(Err::denied);
         if (truncate) flags |= O_TRUNC;
         if (!S_ISREG(mode)) {

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// From launch options to a running first picoprocess.
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+
+#include <algorithm>
+
+#include "host/linux/monitor/monitor.hpp"
+
+namespace postern::host {
+
+namespace {
+
+constexpr u64 kMinimumArena = 64ull << 20;
+constexpr u64 kMaximumArena = 1ull << 40;  ///< as layout.hpp has room
+constexpr int kHighDescriptor = 64;        ///< sources of start descriptors are kept above the targets
+
+std::string percent_encode(std::string_view text) {
+    std::string out;
+    for (char character : text) {
+        auto byte = static_cast<u8>(character);
+        bool plain = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') ||
+                     byte == '/' || byte == '.' || byte == '_' || byte == '-';
+        if (plain) {
+            out += character;
+        } else {
+            char code[4];
+            snprintf(code, sizeof code, "%%%02X", byte);
+            out += code;
+        }
+    }
+    return out;
+}
+
+}  // namespace
+
+u64 default_memory_limit() {
+    struct sysinfo info;
+    if (sysinfo(&info) != 0) return 1ull << 30;
+    u64 half = u64{info.totalram} * info.mem_unit / 2;
+    return std::max<u64>(page_floor(half), 128ull << 20);
+}
+
+bool Monitor::fallback(std::string_view name) const {
+    std::string_view rest = options_.force_fallback;
+    while (!rest.empty()) {
+        usize comma = rest.find(',');
+        if (rest.substr(0, comma) == name) return true;
+        if (comma == std::string_view::npos) break;
+        rest.remove_prefix(comma + 1);
+    }
+    return false;
+}
+
+Result<Fd, LaunchError> Monitor::open_image(const std::string& given, const char* name) const {
+    std::string path = given;
+    if (path.empty()) {
+        std::string directory = options_.libexec;
+        if (directory.empty()) {
+            char self[PATH_MAX];
+            ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+            if (length <= 0) return Failure{launch_error(125, "cannot read /proc/self/exe; Postern needs /proc mounted")};
+            std::string_view place{self, static_cast<usize>(length)};
+            directory = std::string{place.substr(0, place.rfind('/'))} + "/../libexec/postern";
+        }
+        path = directory + "/" + name;
+    }
+    Fd image{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (!image.valid()) {
+        return Failure{launch_error(125, "cannot open %s: %s; build it (./x build) or install Postern again", path.c_str(),
+                                    strerror(errno))};
+    }
+    return image;
+}
+
+/// Lines for the library OS; see protocol.hpp.
+std::string Monitor::library_options() const {
+    std::string out;
+    const core::RouteTable& table = view_.table();
+    for (const core::Route& route : table.all()) {
+        if (route.scheme != "file") continue;
+        bool memory = route.target.kind == core::TargetKind::memory;
+        bool library = route.target.kind == core::TargetKind::library;
+        if (memory || library) {
+            // Hidden behind an earlier rule that covers it whole: then it is not there.
+            if (table.find("file", route.path).route != &route) continue;
+            out += memory ? "private=" : "served=";
+            out += route.path;
+            out += '\n';
+            continue;
+        }
+        if (route.target.kind != core::TargetKind::directory || route.match == core::Match::glob) continue;
+        for (const core::Route& tree : table.all()) {
+            bool inside = tree.target.kind == core::TargetKind::memory || tree.target.kind == core::TargetKind::library;
+            if (!inside || tree.scheme != "file" || route.path.size() <= tree.path.size()) continue;
+            if (!route.path.starts_with(tree.path) || route.path[tree.path.size()] != '/') continue;
+            if (table.find("file", route.path).route != &route) continue;
+            out += "host=";
+            out += route.path;
+            out += '\n';
+            break;
+        }
+    }
+    if (options_.trace == TraceKind::calls) out += "trace=calls\n";
+    if (options_.trace == TraceKind::gate) out += "trace=gate\n";
+    if (options_.verbose) out += "verbose=1\n";
+    out += "out=" + streams_.kinds() + "\n";
+    out += options_.library_options;
+    if (!options_.library_options.empty() && options_.library_options.back() != '\n') out += '\n';
+    return out;
+}
+
+std::string Monitor::config_text() const {
+    u32 user = options_.user_id == ~0u ? getuid() : options_.user_id;
+    u32 group = options_.group_id == ~0u ? getgid() : options_.group_id;
+    char numbers[400];
+    snprintf(numbers, sizeof numbers, "v=%u;mem=%lu;pids=%u;uid=%u;gid=%u;huid=%u;hgid=%u;arena=%lu;listen=1;landlock=%d;tgkill=%s;killable=%d;",
+             kProtocolVersion, memory_limit_, options_.process_limit, user, group, getuid(), getgid(), arena_size_,
+             !(options_.no_landlock || fallback("landlock")), fallback("tgkill") ? "notify" : "scope",
+             !fallback("killable"));
+    std::string text = numbers;
+    if (fallback("patch")) text += "patch=0;";
+    if (options_.trace == TraceKind::gate) text += "trace=gate;";
+    text += "cwd=" + percent_encode(view_.working_directory()) + ";";
+    text += "opt=" + percent_encode(library_options()) + ";";
+    return text;
+}
+
+Result<void, LaunchError> Monitor::start() {
+    if (options_.program.empty()) return Failure{launch_error(125, "no program given; write: postern run -- PROGRAM ARGS")};
+    if (options_.process_limit == 0) options_.process_limit = 512;
+    memory_limit_ = page_floor(options_.memory_limit != 0 ? options_.memory_limit : default_memory_limit());
+    if (memory_limit_ < (8ull << 20)) return Failure{launch_error(125, "a memory limit below 8 MiB runs nothing; raise --memory")};
+    arena_size_ = std::clamp(memory_limit_, kMinimumArena, kMaximumArena);
+    view_ = TRY(compile_view(options_.view));
+    Fd entry = TRY(open_image(options_.entry_path, "entry"));
+    Fd libos = TRY(open_image(options_.libos_path, "libos"));
+
+    arena_ = make_memory_file("postern-arena", arena_size_, !fallback("memfd_seal"));
+    Fd requests = make_memory_file("postern-requests", kRequestFileSize, !fallback("memfd_seal"));
+    if (!arena_.valid() || !requests.valid()) {
+        return Failure{launch_error(125, "cannot make a memory file: %s", strerror(errno))};
+    }
+    void* memory = mmap(nullptr, kRequestFileSize, PROT_READ | PROT_WRITE, MAP_SHARED, requests.get(), 0);
+    if (memory == MAP_FAILED) return Failure{launch_error(125, "cannot map a memory file: %s", strerror(errno))};
+    request_memory_ = static_cast<u8*>(memory);
+    reinterpret_cast<RequestHeader*>(request_memory_)->version = kProtocolVersion;
+    NoticeFile notice = TRY(make_notice_file());
+    notice_ = static_cast<Notice*>(notice.memory);
+    notice_->version = kProtocolVersion;
+
+    TRY(streams_.prepare(options_));
+    int boot[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, boot) != 0) {
+        return Failure{launch_error(125, "cannot make a socket pair: %s", strerror(errno))};
+    }
+    boots_.push_back({Fd{boot[0]}, true});
+    Fd theirs{boot[1]};
+
+    std::string config = config_text();
+    if (config.size() >= sizeof config_) return Failure{launch_error(125, "the view is too large to describe; use fewer -v options")};
+    memcpy(config_, config.c_str(), config.size() + 1);
+    std::vector<const char*> arguments{"postern", config_};
+    for (const std::string& argument : options_.program) arguments.push_back(argument.c_str());
+    arguments.push_back(nullptr);
+    std::vector<const char*> environment;
+    for (const std::string& variable : options_.environment) environment.push_back(variable.c_str());
+    environment.push_back(nullptr);
+
+    Start start;
+    int sources[] = {streams_.source(0), streams_.source(1), streams_.source(2), libos.get(),        arena_.get(),
+                     requests.get(),     notice.read_only.get(), streams_.source(3), theirs.get()};
+    static_assert(kFdBoot == 8 && sizeof sources / sizeof sources[0] == 9);
+    std::vector<Fd> high;
+    for (int i = 0; i < 9; ++i) {
+        high.emplace_back(fcntl(sources[i], F_DUPFD_CLOEXEC, kHighDescriptor));
+        if (!high.back().valid()) return Failure{launch_error(125, "cannot duplicate a descriptor: %s", strerror(errno))};
+        start.descriptors[i] = high.back().get();
+    }
+    high.emplace_back(fcntl(entry.get(), F_DUPFD_CLOEXEC, kHighDescriptor));
+    start.entry = high.back().get();
+    start.arguments = arguments.data();
+    start.environment = environment.data();
+    start.data_limit = memory_limit_;
+    start.drop_privileges = geteuid() == 0;
+    start.second_wall = geteuid() == 0 && !options_.no_namespaces;
+    TRY(keeper_.start(start));
+    used_ = 1;
+    // The keeper has its own copies. Ends of pipes that stay here would hide that the program has closed its own.
+    streams_.close_sources();
+    return {};
+}
+
+Result<int, gate::Err> Monitor::create_process(const std::vector<std::string>& arguments) {
+    if (stopping_ || keeper_lost_ || !within_limit()) return Failure{gate::Err::no_quota};
+    int boot[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, boot) != 0) return Failure{gate::Err::no_quota};
+    Fd ours{boot[0]}, theirs{boot[1]};
+    std::vector<std::string> all{"postern", config_};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    int process = TRY(keeper_.spawn(all, options_.environment, theirs.get()));
+    boots_.push_back({std::move(ours), false});
+    ++used_;
+    return process;
+}
+
+}  // namespace postern::host
