@@ -240,7 +240,7 @@ Res<u64> Space::map_locked(u64 address, u64 size, u32 prot, u32 flags, File* fil
     if (file != nullptr) {
         u32 access = file->status_flags & 3;  // O_ACCMODE: 0 read, 1 write, 2 both
         if (access == 1) return Failure{Errno::acces};
-        if (shared && access == 0) mapping.max_prot = gate::kProtRead | gate::kProtExecute;
+        if (shared && !file->allows_shared_write()) mapping.max_prot = gate::kProtRead | gate::kProtExecute;
         if ((mapping.prot & ~mapping.max_prot) != 0) return Failure{Errno::acces};
     }
 
@@ -408,6 +408,33 @@ bool Space::grow_down(u64 address) {
     tree_.resized(*node);
     mapped_ += size;
     return true;
+}
+
+Res<bool> Space::resolve_fault(u64 address, u32 flags) {
+    FileRef file;
+    u64 offset;
+    u32 prot;
+    bool shared;
+    {
+        Guard guard{lock_};
+        MappingNode* node = tree_.at_or_above(address);
+        if (node == nullptr) return false;
+        const Mapping& mapping = node->mapping;
+        u32 needed = (flags & 1) != 0 ? gate::kProtWrite : (flags & 2) != 0 ? gate::kProtExecute : gate::kProtRead;
+        if (mapping.start <= address && mapping.file != nullptr) {
+            if ((mapping.prot & needed) == 0) return false;
+            mapping.file->reference();
+            file = FileRef{mapping.file};
+            offset = mapping.offset + (page_floor(address) - mapping.start);
+            prot = mapping.prot;
+            shared = mapping.shared != 0;
+        }
+    }
+    if (file.get() == nullptr) return grow_down(address);
+    auto brought = file->fault_in(page_floor(address), offset, prot, shared);
+    if (brought.ok()) return true;
+    if (brought.error() == Errno::io) return Failure{Errno::io};
+    return false;
 }
 
 void Space::clear() {

@@ -42,6 +42,9 @@ public:
     Res<u64> place_code(u64 near, u64 size);
     /// A fault at `address`: extends a MAP_GROWSDOWN mapping down to it. False: there is none within reach.
     bool grow_down(u64 address);
+    /// A fault of the program at `address`: true when the access can be tried again (a stack grew, a file's page came).
+    /// Errno::io: behind the end of a mapped file (SIGBUS). `flags` as in gate::ExceptionInfo.
+    Res<bool> resolve_fault(u64 address, u32 flags);
     /// exec: unmaps everything that belongs to the program and forgets it; picks new random bases.
     void clear();
     /// exit: drops the files of all mappings and leaves the memory to the host. The Space may not be used afterwards.

@@ -291,13 +291,16 @@ void serve_exception(gate::Frame* frame, const gate::ExceptionInfo* info) {
         serve_requests(info->external | __atomic_exchange_n(&gate::thread_control()->external, 0, __ATOMIC_SEQ_CST));
     } else if (info->kind != gate::ExceptionKind::none) {
         frame->original_rax = gate::kNoSystemCall;
-        if (info->kind == gate::ExceptionKind::access_violation && (info->flags & 4) == 0 &&
-            info->trap != kGeneralProtection && thread.process->space->grow_down(info->address))
-            return;
+        gate::ExceptionInfo fault = *info;
+        if (info->kind == gate::ExceptionKind::access_violation && info->trap != kGeneralProtection) {
+            auto resolved = thread.process->space->resolve_fault(info->address, info->flags);
+            if (resolved.ok() && resolved.value()) return;
+            if (!resolved.ok()) fault.kind = gate::ExceptionKind::bus_error;
+        }
         thread.fault_trap = info->trap;
         thread.fault_error = info->error_code;
         thread.fault_address = info->address;
-        force_signal(thread, describe_fault(*frame, *info));
+        force_signal(thread, describe_fault(*frame, fault));
     }
     if (thread.attention != 0) leave_slowly(frame);
 }
