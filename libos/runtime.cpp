@@ -4,9 +4,6 @@
 
 #if defined(POSTERN_FREESTANDING)
 
-// Virtual destructors name it in their tables; objects live in the arena or the private heap and are never deleted.
-void operator delete(void*, std::size_t) noexcept { __builtin_trap(); }
-
 extern "C" int __popcountdi2(long value) {
     auto bits = static_cast<postern::u64>(value);
     bits -= (bits >> 1) & 0x5555'5555'5555'5555;
