@@ -2,47 +2,39 @@
 #include "host/linux/entry/trace.hpp"
 
 #include "base/format.hpp"
+#include "gate/trace.hpp"
 #include "host/linux/entry/calls.hpp"
 #include "host/linux/entry/threads.hpp"
 
-#if __has_include("gate/trace.hpp")
-#include "gate/trace.hpp"
-#endif
+extern "C" postern::u64 guarded_load_byte(postern::u64 address, postern::u8* value);
 
 namespace postern::host {
 namespace {
 
-struct Name {
-    const char* text;
-};
-constexpr Name kNames[] = {
-    {""},
-#define POSTERN_CALL(number, name) {#name},
-#define POSTERN_UPCALL(number, name)
-#include "gate/generated/calls.inc"
-#undef POSTERN_CALL
-#undef POSTERN_UPCALL
-};
+/// What a call points to may be inaccessible: that is the call's error to report, not the trace's to die of.
+bool copy_guarded(void* to, u64 from, usize size) {
+    for (usize i = 0; i < size; ++i)
+        if (guarded_load_byte(from + i, static_cast<u8*>(to) + i) == 0) return false;
+    return true;
+}
 
-void print(gate::CallNumber number, const u64* words, const char* outcome, u32 code) {
-    TextBuffer<512> line;
-    line.add(g_process.id, ".", gate::thread_control()->host_id, " ", kNames[static_cast<u32>(number)].text, "(");
-    for (unsigned i = 0; i < gate::argument_count(number); ++i) line.add(i == 0 ? "0x" : ", 0x", Hex{words[i]});
-    line.add(")", outcome);
-    if (code != ~0u) line.add(code);
+void print(CallNumber number, const u64* words, const Err* result) {
+    TextBuffer<1024> line;
+    line.add(g_process.id, ".", gate::thread_control()->host_id, " ");
+    gate::trace::format_call(line, number, words, result, copy_guarded);
     line.add("\n");
     DkDebugStringPrint(line.view().data(), line.size());
 }
 
 }  // namespace
 
-void trace_begin(gate::CallNumber number, const u64* words) {
-    if (number == CallNumber::DkProcessExit || number == CallNumber::DkThreadExit) print(number, words, "", ~0u);
+void trace_begin(CallNumber number, const u64* words) {
+    if (number == CallNumber::DkProcessExit || number == CallNumber::DkThreadExit) print(number, words, nullptr);
 }
 
-void trace_end(gate::CallNumber number, const u64* words, gate::Err result) {
+void trace_end(CallNumber number, const u64* words, Err result) {
     if (number == CallNumber::DkDebugStringPrint) return;  // it writes to the same place
-    print(number, words, " = ", static_cast<u32>(result));
+    print(number, words, &result);
 }
 
 }  // namespace postern::host
