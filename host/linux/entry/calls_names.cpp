@@ -72,6 +72,27 @@ Err finish(const Opened& opened, Handle* stream) {
     return Err::ok;
 }
 
+/// What the monitor said of the object, and where the name led when the caller lent a buffer for that.
+void hand_over(const Slot& slot, Attributes* attributes) {
+    if (attributes == nullptr) return;
+    char* name = attributes->name;
+    u32 capacity = attributes->name_capacity;
+    *attributes = slot.attributes;
+    attributes->name = name;
+    attributes->name_capacity = capacity;
+    attributes->name_length = attributes->target_length = 0;
+    attributes->name_flags = (slot.reply_flags & kReplyInside ? u32{gate::kNameInside} : 0) |
+                             (slot.reply_flags & kReplySynthetic ? u32{gate::kNameSynthetic} : 0) |
+                             (slot.cache != 0 ? u32{gate::kNameCacheable} : 0);
+    u32 length = slot.text_length, target = slot.second_length;
+    if (name == nullptr || length >= kMaxPath || target >= kMaxPath || length + 1 > capacity) return;
+    memcpy(name, slot.names, length + 1);
+    attributes->name_length = length;
+    if (length + 1 + target + 1 > capacity) return;
+    memcpy(name + length + 1, slot.names + length + 1, target + 1);
+    attributes->target_length = target;
+}
+
 Err open_standard(i32 descriptor, u32 options, Handle* stream, Attributes* attributes) {
     Attributes found{};
     if (Err error = read_attributes(descriptor, found); error != Err::ok)
@@ -175,7 +196,10 @@ Err open_file(std::string_view uri, u32 access, u32 mode, u32 create, u32 option
     slot.mode = mode;
     slot.create = create;
     slot.options = options;
-    if (Err error = request.ring(); error != Err::ok) return error;
+    if (Err error = request.ring(); error != Err::ok) {
+        hand_over(slot, attributes);
+        return error;
+    }
     Opened opened;
     opened.type = slot.attributes.type;
     opened.descriptor = request.descriptor();
@@ -202,7 +226,7 @@ Err open_file(std::string_view uri, u32 access, u32 mode, u32 create, u32 option
         }
     }
 
-    if (attributes != nullptr) *attributes = slot.attributes;
+    hand_over(slot, attributes);
     return finish(opened, stream);
 }
 
@@ -266,9 +290,9 @@ Err DkStreamAttributesQuery(const char* uri, u32 options, Attributes* attributes
     Request request{Ask::attributes};
     if (!request.name(name)) return Err::name_too_long;
     request.slot().options = options;
-    if (Err error = request.ring(); error != Err::ok) return error;
-    *attributes = request.slot().attributes;
-    return Err::ok;
+    Err error = request.ring();
+    hand_over(request.slot(), attributes);
+    return error;
 }
 
 Err DkStreamAttributesSet(const char* uri, u32 options, u32 mask, const Attributes* attributes) {

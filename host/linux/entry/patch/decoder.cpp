@@ -112,6 +112,12 @@ private:
         if (shape & I) return fail();
         if (shape & X) return special(opcode);
         u8 modrm = peek();
+        unsigned extension = modrm >> 3 & 7;
+        // Undefined members of groups: refusing them makes chains of wrong starts end sooner.
+        if ((opcode == 0xfe && extension > 1) || (opcode == 0xff && extension == 7) ||
+            ((opcode == 0xc6 || opcode == 0xc7) && extension != 0 && modrm != 0xf8) ||
+            (opcode == 0x8c && extension > 5) || (opcode == 0x8e && (extension == 1 || extension > 5)))
+            return fail();
         operands(shape);
         switch (opcode) {
             case 0x90: return (rex_ & 1) ? InstructionKind::other : InstructionKind::nop;
@@ -119,7 +125,7 @@ private:
             case 0xc2: case 0xc3: case 0xca: case 0xcb: case 0xcf: case 0xeb: case 0xf4: return InstructionKind::jump;
             case 0xe0: case 0xe1: case 0xe2: case 0xe3: return InstructionKind::conditional;
             case 0xff:
-                return (modrm >> 3 & 7) == 4 || (modrm >> 3 & 7) == 5 ? InstructionKind::jump : InstructionKind::other;
+                return extension == 4 || extension == 5 ? InstructionKind::jump : InstructionKind::other;
             default: return (opcode & 0xf0) == 0x70 ? InstructionKind::conditional : InstructionKind::other;
         }
     }

@@ -60,9 +60,11 @@ bool Patcher::plan_mov(u64 site, u64 number) const {
         else if (left == 0)
             ++against;
     }
-    if (for_mov + against != 0) return for_mov >= 3 * against && for_mov != 0;
-    u8 previous = window.before >= 6 ? mov[-1] : u8{0xc3};
-    return (previous & 0xf0) != 0x40 && previous != 0x66;
+    // A byte before it that may be its prefix, or the middle of a store to the stack, needs more certainty.
+    u8 previous = window.before >= 6 ? mov[-1] : u8{0};
+    bool doubtful = (previous & 0xf0) == 0x40 || previous == 0x66;
+    if (for_mov + against == 0) return !doubtful;
+    return doubtful ? for_mov >= 3 * against && for_mov != 0 : for_mov > against;
 }
 
 /// Address of five bytes of padding that nothing reaches, within rel8 of the call; 0: none.
