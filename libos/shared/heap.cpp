@@ -54,7 +54,7 @@ Res<void*> take_pages(u64 count, bool& fresh) {
         u64 step = g_heap.committed == kHeapAddress ? kFirstStep : kLaterStep;
         u64 missing = g_heap.next + size - g_heap.committed;
         if (step < missing) step = align_up(missing, kLaterStep);
-        TRY(check(g_gate->DkVirtualMemoryAlloc(g_heap.committed, step, gate::kAllocReserve | gate::kAllocCommit,
+        TRY(check(g_gate->DkVirtualMemoryAlloc(g_heap.committed, step, gate::kAllocCommit,
                                                gate::kProtRead | gate::kProtWrite)));
         g_heap.committed += step;
     }
@@ -130,7 +130,7 @@ Res<LibOsStack*> stack_acquire() {
     }
     auto stack = static_cast<LibOsStack*>(memory);
     u64 low = g_heap.next_stack + kPageSize;  // the page below stays unmapped
-    Res<void> mapped = check(g_gate->DkVirtualMemoryAlloc(low, kLibOsStackSize, gate::kAllocReserve | gate::kAllocCommit,
+    Res<void> mapped = check(g_gate->DkVirtualMemoryAlloc(low, kLibOsStackSize, gate::kAllocCommit,
                                                           gate::kProtRead | gate::kProtWrite));
     if (!mapped.ok()) {
         arena::class_give(g_heap.classes[index], memory);
