@@ -30,6 +30,13 @@ u64 place_code(u64 near, u64 size) {
     return placed.ok() ? placed.value() : 0;
 }
 
+u32 code_begin(u64 address, u64 size) {
+    auto prot = current_process().space->freeze_code(address, size);
+    return prot.ok() ? prot.value() | gate::kCodeFrozen : 0;
+}
+
+void code_end() { current_process().space->thaw_code(); }
+
 constexpr gate::Personality kPersonality = {
     .version = 1,
     .size = sizeof(gate::Personality),
@@ -38,6 +45,8 @@ constexpr gate::Personality kPersonality = {
     .thread_exit = nullptr,
     .process_exit = nullptr,
     .place_code = place_code,
+    .code_begin = code_begin,
+    .code_end = code_end,
 };
 
 const char* explain(Errno error) {

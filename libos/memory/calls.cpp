@@ -152,25 +152,4 @@ Res<i64> sys_pkey_alloc(Thread&, Arguments arguments) {
 
 Res<i64> sys_pkey_free(Thread&, Arguments) { return Failure{Errno::inval}; }
 
-Res<i64> sys_membarrier(Thread&, Arguments arguments) {
-    enum : u32 { kQuery = 0, kPrivate = 8, kRegisterPrivate = 16, kPrivateSyncCore = 32, kRegisterSyncCore = 64 };
-    u32 command = static_cast<u32>(arguments[0]);
-    if (arguments[1] != 0) return Failure{Errno::inval};
-    switch (command) {
-        case kQuery: {
-            // Flushing no code is a barrier in every thread of the picoprocess where the host has one at all.
-            gate::Err error = g_gate->DkInstructionCacheFlush(0, 0);
-            if (error != gate::Err::ok) return Failure{Errno::nosys};
-            return kPrivate | kRegisterPrivate | kPrivateSyncCore | kRegisterSyncCore;
-        }
-        case kRegisterPrivate: case kRegisterSyncCore: return 0;
-        case kPrivate: case kPrivateSyncCore: {
-            gate::Err error = g_gate->DkInstructionCacheFlush(0, 0);
-            if (error != gate::Err::ok) return Failure{Errno::perm};
-            return 0;
-        }
-        default: return Failure{Errno::inval};
-    }
-}
-
 }  // namespace postern::libos

@@ -20,6 +20,21 @@ constexpr u32 kSpareNodes = 6;       // mremap carves two ranges (two splits eac
 constexpr u64 kMappingLimit = 65530; // vm.max_map_count
 constexpr u64 kLimitAddressSpace = 9;
 
+class TryGuard {
+public:
+    explicit TryGuard(SharedLock& lock) : lock_{lock}, held_{lock.try_lock()} {}
+    ~TryGuard() {
+        if (held_) lock_.unlock();
+    }
+    TryGuard(const TryGuard&) = delete;
+    TryGuard& operator=(const TryGuard&) = delete;
+    bool held() const { return held_; }
+
+private:
+    SharedLock& lock_;
+    bool held_;
+};
+
 u64 random_pages(u32 bits) {
     u64 value = 0;
     g_gate->DkRandomBitsRead(&value, sizeof value);
@@ -371,7 +386,9 @@ Res<u64> Space::place_code(u64 near, u64 size) {
     size = page_ceil(size);
     if (size == 0 || size > kReach || near >= high) return Failure{Errno::inval};
     Doomed doomed;
-    Guard guard{lock_};
+    // Not a Guard: a thread that unmaps code holds this lock while it waits for the patcher, which asks here.
+    TryGuard guard{lock_};
+    if (!guard.held()) return Failure{Errno::again};
     TRY(prepare());
     u64 lowest = near > kReach + low ? near - kReach : low;
     u64 highest = near + kReach < high ? near + kReach : high;
@@ -386,6 +403,24 @@ Res<u64> Space::place_code(u64 near, u64 size) {
     mapping.kind = MappingKind::code;
     insert(mapping, doomed);
     return found;
+}
+
+Res<u32> Space::freeze_code(u64 address, u64 size) {
+    if (!lock_.try_lock()) return Failure{Errno::again};
+    u64 end = address + size;
+    u32 prot = 0;
+    MappingNode* node = tree_.at_or_above(address);
+    bool first = true;
+    while (address < end && node != nullptr && node->mapping.start <= address && node->mapping.shared == 0 &&
+           (first || node->mapping.prot == prot)) {
+        prot = node->mapping.prot;
+        first = false;
+        address = node->mapping.end;
+        node = tree_.next(*node);
+    }
+    if (address >= end) return prot;
+    lock_.unlock();
+    return Failure{Errno::inval};
 }
 
 bool Space::grow_down(u64 address) {

@@ -38,8 +38,13 @@ public:
     Res<void> advise(u64 address, u64 size, u32 advice);
     /// Free addresses of `size` bytes, randomised; near `hint` when that is free. Nothing is reserved.
     Res<u64> find(u64 hint, u64 size);
-    /// Addresses for generated code within +-2 GiB of `near`; recorded as MappingKind::code.
+    /// Addresses for generated code within +-2 GiB of `near`; recorded as MappingKind::code. For handlers: waits for no
+    /// one, and fails with Errno::again while another thread changes the address space.
     Res<u64> place_code(u64 near, u64 size);
+    /// Holds all mappings as they are until thaw_code(): their common gate::Prot bits. Errno::again: not now;
+    /// Errno::inval: holes, different protections, or memory that other processes share. Waits for no one.
+    Res<u32> freeze_code(u64 address, u64 size);
+    void thaw_code() { lock_.unlock(); }
     /// A fault at `address`: extends a MAP_GROWSDOWN mapping down to it. False: there is none within reach.
     bool grow_down(u64 address);
     /// A fault of the program at `address`: true when the access can be tried again (a stack grew, a file's page came).

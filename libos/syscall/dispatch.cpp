@@ -15,7 +15,7 @@ namespace {
 
 /// Calls that the usual C libraries and runtimes try first and do without.
 constexpr u16 kExpectedAbsent[] = {
-    334,                       // rseq
+    334, 324,                  // rseq, membarrier
     425, 426, 427,             // io_uring
     237, 238, 239, 256, 279,   // NUMA policy
     298, 321, 323,             // perf_event_open, bpf, userfaultfd

@@ -6,8 +6,11 @@
 // with level one of full, partial, absent (function: sys_absent). From the table come dispatch, docs/syscalls.md,
 // `postern syscalls --json` and the tracer. Argument kinds, separated by blanks, in the order of the arguments:
 //     fd path str ptr size int uint hex off mode pid sig sigset timespec flags:SET
-//     in:N (data to print, length in argument N) out:N (data filled in, length is the result, at most argument N)
+//     in:N (data to print, length in argument N, counted from 0) out:N (data filled in, length is the result, at most
+//     argument N)
 //     stat argv envp fds
+// Flag sets are in decode.cpp (open prot map mremap msync madvise clone wait futex at access sigprocmask whence); one
+// that is not there prints as a number.
 // followed by "> kind" for the result when it is not int (> ptr, > hex, > fd).
 #pragma once
 

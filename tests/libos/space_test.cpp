@@ -242,6 +242,17 @@ TEST_F(SpaceTest, PlacesCodeWithinReach) {
     }
 }
 
+TEST_F(SpaceTest, FreezesPlainCodeOnly) {
+    u64 a = map(2 * kPage, 5);
+    EXPECT_EQ(space_->freeze_code(a, 2 * kPage).value(), 5u);
+    space_->thaw_code();
+    EXPECT_FALSE(space_->freeze_code(a, 3 * kPage).ok() && space_->protection_at(a + 2 * kPage) == 0);
+    ASSERT_TRUE(space_->protect(a, kPage, 1).ok());
+    EXPECT_FALSE(space_->freeze_code(a, 2 * kPage).ok());
+    u64 shared = space_->map(0, kPage, 5, kMapFlagShared | kMapFlagAnonymous, nullptr, 0, kKind).value();
+    EXPECT_FALSE(space_->freeze_code(shared, 8).ok());
+}
+
 TEST_F(SpaceTest, Advice) {
     u64 a = map(2 * kPage);
     byte(a) = 1;
