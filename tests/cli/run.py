@@ -231,11 +231,14 @@ class View(Case):
         self.assertNotIn("postern:", run("--", "cat", "/no/such/file").err)
 
     def test_suggested_flag_works(self):
-        outcome = run("--", "cat", self.directory + "/file")
+        name = "/var/lib/dpkg/status"  # of this machine, and none of a program's business
+        if not os.path.exists(name):
+            self.skipTest("needs a file outside the default view")
+        outcome = run("--", "head", "-c", "8", name)
         self.assertEqual(outcome.status, 1, outcome)
         flag = re.search(r"allow with: (-v \S+)", outcome.err)
         self.assertIsNotNone(flag, outcome)
-        self.expect(run(*flag.group(1).split(), "--", "cat", self.directory + "/file"), 0, "content\n")
+        self.expect(run(*flag.group(1).split(), "--", "head", "-c", "8", name), 0, "Package:")
 
     def test_routes(self):
         outcome = postern("routes", "-v", self.directory + ":/data:rw")

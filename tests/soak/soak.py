@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""./x soak: kills at random moments, half of them at the monitor, and counts what is left.
+
+  soak.py --postern FILE [--kills N] [--seed S] [--at-once N]
+
+This program makes itself the reaper of all its descendants (PR_SET_CHILD_SUBREAPER), so that a process which outlives
+its family becomes its child and is seen. Processes, descriptors, shared memory and temporary files are counted before
+and after. As root it works on private /tmp, /var/tmp and /dev/shm, so that nobody else's files disturb the count.
+"""
+import argparse
+import ctypes
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+PR_SET_CHILD_SUBREAPER, CLONE_NEWNS, MS_REC, MS_PRIVATE = 36, 0x20000, 0x4000, 1 << 18
+TEMPORARY = ["/tmp", "/var/tmp", "/dev/shm", "/run/user"]
+libc = ctypes.CDLL(None, use_errno=True)
+
+WORKLOADS = [
+    ["sleep", "30"],
+    ["sh", "-c", "while :; do /bin/true; done"],
+    ["bash", "-c", "while :; do for i in 1 2 3 4 5; do echo $i | cat & done; wait; done"],
+    ["sh", "-c", "seq 1 1000000 | sort -rn | tail -1; sleep 30"],
+    ["python3", "-c", "import threading, time\nfor i in range(8): threading.Thread(target=time.sleep, args=(30,)).start()"],
+    ["python3", "-c", "import mmap, os, time\nm = mmap.mmap(-1, 8 << 20)\nfor i in range(4):\n"
+                      "    if os.fork() == 0:\n        m[:] = b'x' * len(m)\n        time.sleep(30)\ntime.sleep(30)"],
+    ["sh", "-c", "(sleep 30 &) ; (sleep 30 &) ; trap '' TERM INT HUP; while :; do sleep 1; done"],
+    ["dd", "if=/dev/zero", "of=/dev/null", "bs=64k"],
+    ["sh", "-c", "while :; do echo x >/tmp/f; mv /tmp/f /tmp/g; cat /tmp/g /etc/passwd; rm /tmp/g; done"],
+]
+
+
+def private_places(postern):
+    """Fresh temporary directories in a mount namespace of our own. False where that is not possible."""
+    if os.geteuid() != 0 or any(postern.startswith(place + "/") for place in TEMPORARY):
+        return False
+    if libc.unshare(CLONE_NEWNS) != 0 or libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) != 0:
+        return False
+    return all(libc.mount(b"tmpfs", place.encode(), b"tmpfs", 0, b"mode=1777") == 0 for place in TEMPORARY[:3])
+
+
+def count():
+    files = set()
+    for place in TEMPORARY:
+        for directory, _, names in os.walk(place):
+            files.update(os.path.join(directory, name) for name in names)
+    with open("/proc/sysvipc/shm", encoding="ascii") as file:
+        segments = len(file.readlines()) - 1
+    return {"processes": len(descendants()), "descriptors": len(os.listdir("/proc/self/fd")),
+            "shared memory": segments, "temporary files": files}
+
+
+def children_of(pid):
+    found = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
+                found += [int(word) for word in file.read().split()]
+    except OSError:
+        pass
+    return found
+
+
+def descendants():
+    found, queue = [], [os.getpid()]
+    while queue:
+        below = children_of(queue.pop())
+        found += below
+        queue += below
+    return found
+
+
+def reap():
+    """Collects ended orphans; their end is what is waited for."""
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+
+
+def describe(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().split(") ")[0] + ") " + os.readlink(f"/proc/{pid}/exe")
+    except OSError as error:
+        return f"{pid} ({error.strerror})"
+
+
+def one_round(postern, chance, log):
+    command = [postern, "run", "--quiet", "--", *chance.choice(WORKLOADS)]
+    monitor = os.posix_spawn(postern, command, os.environ, file_actions=[
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 2, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)])
+    # Starts take about a millisecond: half of the moments lie in them.
+    time.sleep(chance.uniform(0, 0.004) if chance.random() < 0.5 else chance.uniform(0, 0.15))
+    what = "monitor"
+    if chance.random() < 0.5:
+        os.kill(monitor, signal.SIGKILL)
+    else:
+        below = descendants()
+        below.remove(monitor)
+        if below and chance.random() < 0.8:
+            victim = chance.choice(below)
+            what = f"process {describe(victim)}"
+            try:
+                os.kill(victim, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            # The program may live on without a child: then the monitor is asked to end it.
+            time.sleep(chance.uniform(0, 0.01))
+        number = chance.choice([signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+        what += f" and monitor by {number.name}"
+        os.kill(monitor, number)
+        deadline = time.monotonic() + 0.5
+        while number != signal.SIGKILL and time.monotonic() < deadline and os.waitpid(monitor, os.WNOHANG)[0] == 0:
+            time.sleep(0.002)
+        try:
+            os.kill(monitor, signal.SIGKILL)  # a program may ignore TERM
+        except ProcessLookupError:
+            pass
+    deadline = time.monotonic() + 1
+    left = [monitor]
+    while left and time.monotonic() < deadline:
+        reap()
+        left = descendants()
+        if left:
+            time.sleep(0.002)
+    if left:
+        print(f"left one second after killing {what} under {command[4:]}:")
+        for pid in left:
+            print("   ", describe(pid))
+            os.kill(pid, signal.SIGKILL)
+    return not left
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./x soak")
+    parser.add_argument("--postern", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=None)
+    arguments = parser.parse_args()
+    seed = arguments.seed if arguments.seed is not None else int.from_bytes(os.urandom(3), "little")
+    chance = random.Random(seed)
+    postern = os.path.realpath(arguments.postern)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    private = private_places(postern)
+    os.chdir("/")
+    print(f"{arguments.kills} kills, seed {seed}, {'private' if private else 'shared'} temporary directories", flush=True)
+    subprocess.run([postern, "run", "--", "true"], check=True)
+    before = count()
+    log = f"/tmp/postern-soak-{os.getpid()}"
+    failures = 0
+    started = time.monotonic()
+    for number in range(arguments.kills):
+        if not one_round(postern, chance, log):
+            failures += 1
+        if (number + 1) % 100 == 0:
+            print(f"{number + 1} kills, {time.monotonic() - started:.0f} s", flush=True)
+    if os.path.exists(log):
+        os.unlink(log)
+    after = count()
+    for key, value in before.items():
+        if isinstance(value, set):
+            new = {name for name in after[key] - value if private or "postern" in name}
+            print(f"{key}: {len(value)} before, {len(after[key])} after")
+            if new:
+                failures += 1
+                print("   new:", *sorted(new)[:10])
+        else:
+            print(f"{key}: {value} before, {after[key]} after")
+            failures += value != after[key]
+    if subprocess.run([postern, "run", "--", "echo", "still works"], check=False).returncode != 0:
+        failures += 1
+    print("nothing is left behind" if failures == 0 else f"{failures} failures; repeat with --seed {seed}")
+    return 1 if failures else 0
+
+
+sys.exit(main())
