@@ -303,6 +303,7 @@ Res<i64> clone_process(Thread& thread, const CloneArguments& arguments) {
     if (!forked.ok()) {
         leave_table(prepared);
         free_child(child, *prepared.thread);
+        if (forked.error() == Errno::restart_sys) return Failure{Errno::restart_no_intr};
         return Failure{forked.error() == Errno::nomem ? Errno::nomem : Errno::again};
     }
     if (result.is_child != 0) {

@@ -58,7 +58,7 @@ Res<ExecSide> leave_vfork(Thread& thread, File* const* held, u32 held_count) {
     if (!forked.ok()) {
         for (u32 index = 0; index < held_count; ++index) held[index]->release();
         for (u32 index = 0; index < foreign_count; ++index) foreign[index]->release();
-        return Failure{Errno::again};
+        return Failure{forked.error() == Errno::restart_sys ? Errno::restart_no_intr : Errno::again};
     }
     if (result.is_child != 0) {
         // `foreign` were referenced once for both sides: the other one releases them.
