@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The vDSO gets a fixed home, so that it does not lie among the program's addresses and a saved image finds it again.
-#include <linux/mman.h>
+// The vDSO stays where the kernel put it: above all addresses that programs are given. Moving it to a fixed place would
+// cost a look at /proc/self/maps, which the second wall has closed by now.
 #include <elf.h>
 
 #include "base/memory.hpp"
@@ -10,56 +10,16 @@
 namespace postern::host {
 namespace {
 
-constexpr u64 kLargestTimePage = 64 * kPageSize;
-
-u64 parse_hex(const char*& at) {
-    u64 value = 0;
-    for (;; ++at) {
-        char c = *at;
-        u64 digit;
-        if (c >= '0' && c <= '9')
-            digit = static_cast<u64>(c - '0');
-        else if (c >= 'a' && c <= 'f')
-            digit = static_cast<u64>(c - 'a' + 10);
-        else
-            return value;
-        value = value << 4 | digit;
+/// Bytes of the image in memory, from its program headers.
+u64 image_size(u64 image) {
+    auto* header = reinterpret_cast<const Elf64_Ehdr*>(image);
+    auto* segments = reinterpret_cast<const Elf64_Phdr*>(image + header->e_phoff);
+    u64 end = 0;
+    for (int i = 0; i < header->e_phnum; ++i) {
+        u64 segment_end = segments[i].p_offset + segments[i].p_memsz;
+        if (segments[i].p_type == PT_LOAD && segment_end > end) end = segment_end;
     }
-}
-
-/// Lines of /proc/self/maps that name [vvar...] or [vdso]: contiguous, in this order.
-struct Areas {
-    struct { u64 low, high; } area[8];
-    u32 count = 0;
-};
-
-bool find_areas(Areas& areas) {
-    static char text[16384];
-    long descriptor = early_call(__NR_openat, -100, "/proc/self/maps", 0x80000 /* O_CLOEXEC */, 0);
-    if (descriptor < 0) return false;
-    usize length = 0;
-    for (;;) {
-        long count = early_call(__NR_read, descriptor, text + length, sizeof text - 1 - length);
-        if (count <= 0) break;
-        length += static_cast<usize>(count);
-    }
-    early_call(__NR_close, descriptor);
-    text[length] = 0;
-    for (const char* at = text; *at != 0;) {
-        const char* line = at;
-        while (*at != 0 && *at != '\n') ++at;
-        const char* end = at;
-        if (*at == '\n') ++at;
-        bool wanted = false;
-        for (const char* c = line; c + 5 <= end; ++c)
-            wanted = wanted || (memcmp(c, "[vvar", 5) == 0 || memcmp(c, "[vdso", 5) == 0);
-        if (!wanted || areas.count == 8) continue;
-        const char* number = line;
-        u64 low = parse_hex(number);
-        ++number;
-        areas.area[areas.count++] = {low, parse_hex(number)};
-    }
-    return areas.count != 0;
+    return page_ceil(end);
 }
 
 /// __vdso_clock_gettime, from the dynamic symbols of the image.
@@ -97,19 +57,11 @@ u64 find_clock(u64 image) {
 }  // namespace
 
 void adopt_time_page(u64 image) {
-    Areas areas;
-    if (image == 0 || !find_areas(areas)) return;
-    u64 low = areas.area[0].low, high = areas.area[areas.count - 1].high;
-    if (high - low > kLargestTimePage || image < low || image >= high) return;
-    for (u32 i = 0; i < areas.count; ++i) {
-        u64 size = areas.area[i].high - areas.area[i].low, target = kTimePageBase + areas.area[i].low - low;
-        long result = early_call(__NR_mremap, areas.area[i].low, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, target);
-        if (result < 0) boot_failed(BootStep::time_page, result, "cannot move the time page");
-    }
-    g_process.time_page = kTimePageBase;
-    g_process.time_page_size = high - low;
-    g_process.time_page_image = kTimePageBase + image - low;
-    g_process.time_function = reinterpret_cast<u64 (*)(long, void*)>(find_clock(g_process.time_page_image));
+    if (image == 0) return;
+    g_process.time_page = image;
+    g_process.time_page_size = image_size(image);
+    g_process.time_page_image = image;
+    g_process.time_function = reinterpret_cast<u64 (*)(long, void*)>(find_clock(image));
 }
 
 }  // namespace postern::host
