@@ -9,8 +9,13 @@ namespace postern::libos {
 const gate::Calls* g_gate;
 const gate::LibOsParameters* g_parameters;
 const gate::PersonalityHost* g_host;
+bool g_verbose;
 
 void log_line(std::string_view text) {
+    if (g_verbose) report_line(text);
+}
+
+void report_line(std::string_view text) {
     TextBuffer<1024> line;
     line.add(std::string_view{text.data(), text.size() < 1023 ? text.size() : 1023}, '\n');
     g_gate->DkDebugStringPrint(line.view().data(), line.size());

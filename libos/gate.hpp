@@ -15,6 +15,9 @@ extern const gate::PersonalityHost* g_host;
 
 /// For the log that users see with --verbose; one line, no newline at the end.
 void log_line(std::string_view text);
+/// For what users must see in any case: why a program could not start, what is not supported.
+void report_line(std::string_view text);
+extern bool g_verbose;
 /// A library-OS bug: reports `what` with the place and ends the picoprocess.
 [[noreturn]] void panic(const char* what);
 

@@ -20,7 +20,7 @@ constexpr u32 kStatusNotExecutable = 126;  // as shells
 constexpr u32 kStatusNotFound = 127;
 
 [[noreturn]] void end(u32 status, std::string_view text) {
-    log_line(text);
+    report_line(text);
     g_gate->DkProcessExit(status);
     __builtin_unreachable();
 }
@@ -145,6 +145,7 @@ extern "C" [[noreturn]] void postern::gate::LibOsInitialize(const postern::gate:
     must(arena::initialize(parameters->arena_size), "shared memory");
     if (g_host->register_personality(&kPersonality) != Err::ok)
         end(kStatusFailure, "postern: the host refuses the Linux personality");
+    must(prepare_reports(), "memory");
     must(initialize_file_systems(), "file systems");
     Process& process = *must(create_first_process(*parameters), "first process");
     Thread& thread = *process.threads.front();

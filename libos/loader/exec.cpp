@@ -270,7 +270,7 @@ Res<ExecOutcome> execute(Thread& thread, ExecRequest& request, gate::Frame& fram
         TextBuffer<256> line;
         line.add("postern: exec of ", request.path, " failed after the old program was gone: errno ",
                  static_cast<i32>(replaced.error()));
-        log_line(line.view());
+        report_line(line.view());
         exit_process(9);
     }
     return ExecOutcome::replaced;

@@ -4,12 +4,12 @@
 
 #include "base/format.hpp"
 #include "libos/process/process.hpp"
+#include "libos/shared/arena.hpp"
 #include "libos/signal/delivery.hpp"
 
 namespace postern::libos {
 
 bool g_trace_calls;
-bool g_report_all_absent;
 
 namespace {
 
@@ -25,7 +25,7 @@ constexpr u16 kExpectedAbsent[] = {
     447, 440, 448, 272, 308, 250, 248, 249,
 };
 
-u64 g_reported[kCallLimit / 64];
+u64* g_reported;  // in the arena: one bit per call
 
 [[gnu::noinline]] void serve_traced(gate::Frame* frame, Thread& thread) {
     const u64 number = static_cast<u32>(frame->original_rax);
@@ -69,15 +69,20 @@ Res<i64> sys_absent(Thread& thread, Arguments) {
     if (number >= kCallLimit) return Failure{Errno::nosys};
     u64 bit = 1ull << (number % 64);
     if ((__atomic_fetch_or(&g_reported[number / 64], bit, __ATOMIC_RELAXED) & bit) != 0) return Failure{Errno::nosys};
-    if (!g_report_all_absent)
+    if (!g_verbose)
         for (u16 expected : kExpectedAbsent)
             if (expected == number) return Failure{Errno::nosys};
     const CallRow* row = find_call(number);
     TextBuffer<160> line;
     line.add("postern: system call not supported: ", row != nullptr ? row->name : "number", " (", number,
              "), process ", thread.process->pid, ": answered ENOSYS");
-    log_line(line.view());
+    report_line(line.view());
     return Failure{Errno::nosys};
+}
+
+Res<void> prepare_reports() {
+    g_reported = static_cast<u64*>(TRY(arena::allocate(kCallLimit / 8)));
+    return {};
 }
 
 void read_options(const char* options) {
@@ -89,7 +94,7 @@ void read_options(const char* options) {
         while (end < text.size() && text[end] != '\n') ++end;
         std::string_view line{text.data() + at, end - at};
         if (line == "trace=calls") g_trace_calls = true;
-        if (line == "verbose=1" || line == "log=debug") g_report_all_absent = true;
+        if (line == "verbose=1") g_verbose = true;
         at = end + 1;
     }
 }

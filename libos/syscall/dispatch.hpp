@@ -10,10 +10,11 @@ namespace postern::libos {
 /// kCallLimit entries, none null: absent calls have sys_absent.
 const SystemCall* call_functions();
 
-extern bool g_trace_calls;       ///< --trace: a line per call
-extern bool g_report_all_absent; ///< --verbose: also the calls that programs try and do without
+extern bool g_trace_calls;  ///< --trace: a line per call
+/// First picoprocess: the family's memory of which absent calls were reported already.
+Res<void> prepare_reports();
 
-/// Reads "key=value" lines of LibOsParameters::options.
+/// Reads "key=value" lines of LibOsParameters::options: trace=calls, verbose=1.
 void read_options(const char* options);
 
 /// One line of the trace, begun before the call (arguments may change) and ended after it.
