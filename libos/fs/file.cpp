@@ -5,6 +5,7 @@
 #include "base/memory.hpp"
 #include "libos/fs/inode.hpp"
 #include "libos/fs/path.hpp"
+#include "libos/ipc/epoll.hpp"
 #include "libos/shared/arena.hpp"
 
 namespace postern::libos {
@@ -22,6 +23,8 @@ Res<i64> File::ioctl(Thread&, u32, u64) { return Failure{Errno::notty}; }
 Res<void> File::map(u64, u64, u64, u32, bool) { return Failure{Errno::nodev}; }
 Res<void> File::fault_in(u64, u64, u32, bool) { return Failure{Errno::fault}; }
 u32 File::poll(Thread&) { return kPollIn | kPollOut | kPollRdNorm | kPollWrNorm; }
+
+bool File::is_directory() const { return inode != nullptr && inode->is_directory(); }
 
 Res<void> File::stat(Thread& thread, Stat& stat) {
     if (inode != nullptr) return inode->stat(thread, stat);
@@ -47,6 +50,7 @@ Res<FileRef> File::reopen(Thread& thread, u32 open_flags) {
 
 void File::release() {
     if (__atomic_sub_fetch(&references_, 1, __ATOMIC_SEQ_CST) != 0) return;
+    if (watches != nullptr) [[unlikely]] epoll_forget(*this);
     Inode* node = inode;
     char* text = path;
     u32 text_size = path_size, size = object_size;

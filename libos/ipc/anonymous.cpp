@@ -23,14 +23,6 @@ void fill_anonymous_stat(Thread& thread, Stat& stat, u32 mode, u64 number) {
     stat.st_atime_nsec = stat.st_mtime_nsec = stat.st_ctime_nsec = now.nanoseconds;
 }
 
-void set_path_text(File& file, std::string_view text) {
-    auto memory = arena::allocate(text.size() + 1);
-    if (!memory.ok()) return;
-    copy_string(static_cast<char*>(memory.value()), text.size() + 1, text);
-    file.path_size = static_cast<u32>(text.size() + 1);
-    file.path = static_cast<char*>(memory.value());
-}
-
 Res<void> HeldFile::hold(Thread& thread, u32 fd) {
     FdTable& table = *thread.process->files;
     file_ = table.peek(fd);

@@ -94,7 +94,7 @@ private:
 
 Res<FileRef> make_event_file(u64 initial, bool semaphore, u32 open_flags) {
     auto* file = TRY(make_file<EventFile>(initial, semaphore, open_flags));
-    set_path_text(*file, "anon_inode:[eventfd]");
+    set_path(*file, "anon_inode:[eventfd]");
     return FileRef{file};
 }
 

@@ -125,7 +125,7 @@ public:
     }
 
     Res<void> stat(Thread& thread, Stat& stat) override {
-        fill_anonymous_stat(thread, stat, kModeFifo | 0600, arena::offset_of(&pipe_) / 16);
+        fill_anonymous_stat(thread, stat, kTypeFifo | 0600, arena::offset_of(&pipe_) / 16);
         return {};
     }
     Res<i64> ioctl(Thread&, u32 request, u64 argument) override {

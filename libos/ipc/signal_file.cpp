@@ -103,7 +103,7 @@ private:
 
 Res<FileRef> make_signal_file(u64 mask, u32 open_flags) {
     auto* file = TRY(make_file<SignalFile>(mask, open_flags));
-    set_path_text(*file, "anon_inode:[signalfd]");
+    set_path(*file, "anon_inode:[signalfd]");
     return FileRef{file};
 }
 

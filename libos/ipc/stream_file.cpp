@@ -24,13 +24,13 @@ using gate::StreamType;
 u32 type_bits(StreamType type) {
     switch (type) {
         case StreamType::file:
-        case StreamType::memory: return kModeRegular;
-        case StreamType::directory: return kModeDirectory;
-        case StreamType::symlink: return kModeLink;
+        case StreamType::memory: return kTypeRegular;
+        case StreamType::directory: return kTypeDirectory;
+        case StreamType::symlink: return kTypeLink;
         case StreamType::pipe:
-        case StreamType::pipe_server: return kModeFifo;
-        case StreamType::socket: return kModeSocket;
-        default: return kModeCharacter;
+        case StreamType::pipe_server: return kTypeFifo;
+        case StreamType::socket: return kTypeSocket;
+        default: return kTypeCharacter;
     }
 }
 
@@ -99,7 +99,7 @@ public:
         stat.st_mode = type_bits(attributes.type) | (attributes.mode & 07777);
         stat.st_uid = attributes.owner;
         stat.st_gid = attributes.group;
-        if (attributes.type == StreamType::null) stat.st_rdev = 0x103, stat.st_mode = kModeCharacter | 0666;
+        if (attributes.type == StreamType::null) stat.st_rdev = 0x103, stat.st_mode = kTypeCharacter | 0666;
         stat.st_size = static_cast<i64>(attributes.size);
         stat.st_blksize = attributes.block_size != 0 ? attributes.block_size : 4096;
         stat.st_blocks = static_cast<i64>((attributes.allocated + 511) / 512);

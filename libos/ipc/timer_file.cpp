@@ -138,7 +138,7 @@ Res<FileRef> make_timer_file(i32 clock, u32 open_flags) {
         default: return Failure{Errno::inval};
     }
     auto* file = TRY(make_file<TimerFile>(which, open_flags));
-    set_path_text(*file, "anon_inode:[timerfd]");
+    set_path(*file, "anon_inode:[timerfd]");
     return FileRef{file};
 }
 
