@@ -42,7 +42,9 @@ enum class Ask : u32 {
     memory,           ///< size -> a fresh sealed memory file
     pipe,             ///< -> two descriptors (read end result, write end in `second_descriptor`)
     process_create,   ///< name: program, second_length bytes of NUL-terminated arguments after it (argv[0] first):
-                      ///< a fresh picoprocess (DkProcessCreate) -> value: its host process number
+                      ///< a fresh picoprocess (DkProcessCreate) -> value: its host process number. Its descriptors
+                      ///< 0 to 2: byte i of `mask` is a StreamKind, and for pipes the number of the pipe (st_ino) is in
+                      ///< attributes.identity, .volume and .size for i = 0, 1 and 2
     process_wait,     ///< value: host process number -> value: exit code (128+n after signal n), would_block while it
                       ///< runs, not_found when it never was of the family
     random,           ///< reserved
@@ -56,6 +58,16 @@ enum class Ask : u32 {
                       ///< Advisory and known to the family alone; ends with the process
     list,             ///< directory name, size: position (0 first) -> gate::DirectoryRecords in `names` (text_length
                       ///< bytes), value: next position, kReplyMore. See kReplyOverlay
+};
+
+enum StreamKind : u8 {
+    kStreamInherit = 0,  ///< the family's own standard stream of that number
+    kStreamNull = 1,
+    kStreamPipeRead = 2,   ///< an end of a pipe that Ask::pipe made
+    kStreamPipeWrite = 3,
+    kStreamInput = 4,      ///< the family's own standard input, output, error
+    kStreamOutput = 5,
+    kStreamError = 6,
 };
 
 enum NamedPipe : u32 { kNamedPipeServe = 1, kNamedPipeConnect = 2, kNamedPipeAccept = 3 };

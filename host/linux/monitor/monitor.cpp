@@ -350,6 +350,7 @@ void Monitor::stop(int status) {
     keeper_.kill_all();
     for (const Pending& pending : pending_) kill(pending.worker, SIGKILL);
     streams_.end_input();
+    streams_.close_sources();  // output relays end when nobody is left who could write
 }
 
 void Monitor::finish() {

@@ -49,13 +49,15 @@ private:
 
     // Start (start.cpp).
     Result<void, LaunchError> start();
-    std::string config_text() const;
-    std::string library_options() const;
+    std::string config_text(const std::string& program) const;
+    std::string library_options(const std::string& program) const;
     Result<Fd, LaunchError> open_image(const std::string& given, const char* name) const;
     bool fallback(std::string_view name) const;
 
     // Family.
-    Result<int, gate::Err> create_process(const std::vector<std::string>& arguments) override;
+    Result<int, gate::Err> create_process(const std::string& program, const std::vector<std::string>& arguments,
+                                           const Fd (&streams)[3]) override;
+    Fd standard_stream(int number) override;
     Result<u32, gate::Err> exit_code(int process) override;
     void log(LogKind kind, std::string_view text) override;
 
@@ -93,7 +95,6 @@ private:
     Streams streams_;
     Keeper keeper_;
     Fd signals_, arena_;
-    Fd null_;
     sigset_t forwarded_;
     u8* request_memory_ = nullptr;
     struct Notice* notice_ = nullptr;
@@ -114,7 +115,6 @@ private:
     bool first_ready_ = false, first_ended_ = false, stopping_ = false, failed_ = false, keeper_lost_ = false;
     LaunchError error_;
     LaunchResult result_;
-    char config_[32 << 10];
 };
 
 }  // namespace postern::host

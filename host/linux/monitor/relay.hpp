@@ -20,7 +20,7 @@ public:
     int source(int stream) const { return sources_[stream]; }
     /// One letter per descriptor 0 to 2: f file, p pipe, t terminal (relayed), s socket (relayed), n null, c other.
     const std::string& kinds() const { return kinds_; }
-    /// Forgets the program's ends, once the program has its own copies.
+    /// Forgets the program's ends of relayed streams; output relays end when the program's copies are gone, too.
     void close_sources();
     /// The program is gone: input relays end at once, output relays when they have written all.
     void end_input();

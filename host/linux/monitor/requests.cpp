@@ -6,6 +6,8 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+
 #include "gate/abi.hpp"
 #include "host/linux/monitor/spawn.hpp"
 
@@ -19,6 +21,11 @@ namespace {
 
 constexpr usize kMaxConnections = 64;  ///< descriptors that the monitor holds for clients nobody has accepted yet
 constexpr usize kMaxServers = 64;
+constexpr usize kMaxPipes = 256;  ///< anonymous pipes that can still be given to a fresh picoprocess
+constexpr std::string_view kSchemes[] = {"pipe", "pipe.server", "pipe.srv", "pipe.client", "tcp", "tcp.server",
+                                         "tcp.srv", "tcp.client", "udp", "udp.server", "udp.srv", "dns", "http",
+                                         "https", "http.server", "http.application", "null", "stdin", "stdout",
+                                         "stderr", "memory", "service"};
 constexpr u32 kAllAccess = gate::kAccessRead | gate::kAccessWrite | gate::kAccessAppend | gate::kAccessExecute;
 constexpr u32 kAllOptions = gate::kOpenNonBlocking | gate::kOpenNoFollow | gate::kOpenDirectory | gate::kOpenLink |
                             gate::kOpenTruncate | gate::kOpenMakeDirectory | gate::kOpenTemporary;
@@ -151,6 +158,10 @@ bool Requests::find(std::string_view uri, bool follow, Place& place, Reply& repl
         return false;
     }
     if (scheme != "file") {
+        if (std::find(std::begin(kSchemes), std::end(kSchemes), scheme) == std::end(kSchemes)) {
+            reply.error = Err::bad_argument;
+            return false;
+        }
         core::Decision decision = names_.table().find(scheme, path.empty() ? "*" : path);
         if (decision.route == nullptr || decision.route->target.kind == core::TargetKind::deny) {
             names_.note_refusal(uri, decision.route);
@@ -400,6 +411,7 @@ Reply Requests::attributes(const Request& request) {
 Reply Requests::set_attributes(const Request& request) {
     if ((request.options & ~kAllOptions) != 0 || (request.mask & ~kAllMask) != 0) return Reply::failure(Err::bad_argument);
     const gate::Attributes& wanted = request.attributes;
+    if ((request.mask & gate::kSetMode) && wanted.mode > 07777) return Reply::failure(Err::bad_argument);
     if (wanted.accessed.nanoseconds > 999'999'999 || wanted.modified.nanoseconds > 999'999'999) {
         return Reply::failure(Err::bad_argument);
     }
@@ -550,6 +562,16 @@ Reply Requests::pipe(const Request&) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) return Reply::failure(error_from_errno(errno), errno);
     --pipes_left_;
+    struct stat status;
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", ends[0]);
+    Fd held{::open(path, O_PATH | O_CLOEXEC)};
+    if (held.valid() && fstat(held.get(), &status) == 0) {
+        if (pipes_.size() < kMaxPipes) pipes_.push_back({});
+        Pipe& place = pipes_[next_pipe_++ % kMaxPipes];
+        place.identity = status.st_ino;
+        place.path = std::move(held);
+    }
     Reply reply;
     reply.first_fd.reset(ends[0]);
     reply.second_fd.reset(ends[1]);
@@ -566,18 +588,53 @@ Reply Requests::process(const Request& request) {
         arguments.emplace_back(rest.substr(0, end));
         rest.remove_prefix(end < rest.size() ? end + 1 : end);
     }
-    std::string_view scheme, path;
-    if (!core::split_uri(request.name(), scheme, path)) path = request.name();
-    else if (scheme != "file") return Reply::failure(Err::unsupported);
-    if (path.empty()) return Reply::failure(Err::bad_argument);
-    // The program is found by the name it is called with: the library OS of the new picoprocess looks it up in its view.
-    if (arguments.empty()) arguments.emplace_back(path);
-    else arguments[0] = std::string{path};
-    auto process = family_.create_process(arguments);
-    if (!process.ok()) return Reply::failure(process.error());
+    // The program must be there to be started; where the library OS serves the name itself, it finds out.
+    Place place;
     Reply reply;
+    if (!find(request.name(), true, place, reply)) {
+        if (!(reply.flags & kReplyInside)) return reply;
+    } else if (place.kind == PlaceKind::missing) {
+        return Reply::failure(Err::not_found);
+    } else if (place.kind != PlaceKind::object || !S_ISREG(place.status.st_mode)) {
+        return Reply::failure(Err::denied);
+    }
+    std::string_view scheme, path;
+    core::split_uri(request.name(), scheme, path);
+    if (arguments.empty()) arguments.emplace_back(path);
+    u64 identities[3] = {request.attributes.identity, request.attributes.volume, request.attributes.size};
+    Fd streams[3];
+    for (u32 i = 0; i < 3; ++i) {
+        auto stream = stream_for((request.mask >> (8 * i)) & 0xff, identities[i]);
+        if (!stream.ok()) return Reply::failure(stream.error());
+        streams[i] = stream.take();
+    }
+    auto process = family_.create_process(std::string{path}, arguments, streams);
+    if (!process.ok()) return Reply::failure(process.error());
+    reply = Reply{};
     reply.value = static_cast<u64>(process.value());
     return reply;
+}
+
+Result<Fd, Err> Requests::stream_for(u32 kind, u64 identity) {
+    switch (kind) {
+        case kStreamInherit: return Fd{};
+        case kStreamNull: return Fd{::open("/dev/null", O_RDWR | O_CLOEXEC)};
+        case kStreamInput: return family_.standard_stream(0);
+        case kStreamOutput: return family_.standard_stream(1);
+        case kStreamError: return family_.standard_stream(2);
+        case kStreamPipeRead:
+        case kStreamPipeWrite:
+            for (const Pipe& pipe : pipes_) {
+                if (pipe.identity != identity) continue;
+                // O_NONBLOCK only against waiting for the other side; the new picoprocess has a description of its own.
+                int fd = names_.reopen(pipe.path.get(), (kind == kStreamPipeRead ? O_RDONLY : O_WRONLY) | O_NONBLOCK);
+                if (fd < 0) return Failure{error_from_errno(fd)};
+                fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+                return Fd{fd};
+            }
+            return Failure{Err::unsupported};
+        default: return Failure{Err::bad_argument};
+    }
 }
 
 Reply Requests::named_pipe(const Request& request) {

@@ -53,7 +53,11 @@ void write_reply(Slot& slot, const Reply& reply);
 class Family {
 public:
     virtual ~Family() = default;
-    virtual Result<int, gate::Err> create_process(const std::vector<std::string>& arguments) = 0;
+    /// `streams`: what becomes its descriptors 0 to 2; not valid: the family's own of that number.
+    virtual Result<int, gate::Err> create_process(const std::string& program, const std::vector<std::string>& arguments,
+                                                       const Fd (&streams)[3]) = 0;
+    /// A copy of the family's standard stream 0, 1 or 2.
+    virtual Fd standard_stream(int number) = 0;
     /// Exit code of an ended member; would_block: it runs; not_found.
     virtual Result<u32, gate::Err> exit_code(int process) = 0;
     virtual void log(LogKind kind, std::string_view text) = 0;
@@ -96,8 +100,17 @@ private:
         int owner;
     };
 
+    /// An anonymous pipe of the family, held with O_PATH: neither a reader nor a writer of it.
+    struct Pipe {
+        u64 identity;
+        Fd path;
+    };
+    Result<Fd, gate::Err> stream_for(u32 kind, u64 identity);
+
     Names& names_;
     Family& family_;
+    std::vector<Pipe> pipes_;
+    usize next_pipe_ = 0;
     u64 memory_left_;
     u32 pipes_left_ = 65536;
     u64 next_connection_ = 1;

@@ -192,8 +192,9 @@ int clone_picoprocess(const Start& start, int monitor_id) {
 struct SpawnRequest {
     u32 argument_count;
     u32 environment_count;
-    u32 size;  ///< of the strings that follow
+    u32 streams;  ///< bit i: a descriptor i comes after the boot socket
 };
+constexpr usize kSpawnDescriptors = 4;
 constexpr usize kSpawnText = 120 << 10;
 
 }  // namespace
@@ -215,7 +216,7 @@ void Keeper::run(const Start& first, int monitor, int control, int monitor_id) {
         static const char* pointers[4096];
         SpawnRequest request;
         iovec parts[2] = {{&request, sizeof request}, {text, sizeof text}};
-        alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))];
+        alignas(cmsghdr) char ancillary[CMSG_SPACE(kSpawnDescriptors * sizeof(int))];
         msghdr message = {};
         message.msg_iov = parts;
         message.msg_iovlen = 2;
@@ -224,10 +225,12 @@ void Keeper::run(const Start& first, int monitor, int control, int monitor_id) {
         ssize_t size = recvmsg(control, &message, MSG_CMSG_CLOEXEC);
         if (size < static_cast<ssize_t>(sizeof request)) break;  // the monitor is gone
         int result = -EINVAL;
-        int boot = -1;
+        int given[kSpawnDescriptors] = {-1, -1, -1, -1};
         cmsghdr* header = CMSG_FIRSTHDR(&message);
-        if (header != nullptr && header->cmsg_type == SCM_RIGHTS) memcpy(&boot, CMSG_DATA(header), sizeof boot);
-        if (boot >= 0 && request.argument_count + request.environment_count + 2 < 4096) {
+        if (header != nullptr && header->cmsg_type == SCM_RIGHTS) {
+            memcpy(given, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
+        }
+        if (given[0] >= 0 && request.argument_count + request.environment_count + 2 < 4096) {
             Start start = first;
             const char* place = text;
             u32 count = 0;
@@ -237,12 +240,19 @@ void Keeper::run(const Start& first, int monitor, int control, int monitor_id) {
             for (u32 i = 0; i < request.environment_count; ++i) pointers[count++] = place, place += strlen(place) + 1;
             pointers[count] = nullptr;
             start.arguments = pointers;
-            int high = fcntl(boot, F_DUPFD_CLOEXEC, 32);
-            start.descriptors[kFdBoot] = high;
+            int next = 1;
+            for (int i = 0; i < 3; ++i) {
+                if (request.streams & (1u << i)) start.descriptors[i] = fcntl(given[next++], F_DUPFD_CLOEXEC, 32);
+            }
+            start.descriptors[kFdBoot] = fcntl(given[0], F_DUPFD_CLOEXEC, 32);
             result = clone_picoprocess(start, monitor_id);
-            close(high);
+            for (int i = 0; i <= kFdBoot; ++i) {
+                if (start.descriptors[i] != first.descriptors[i]) close(start.descriptors[i]);
+            }
         }
-        if (boot >= 0) close(boot);
+        for (int fd : given) {
+            if (fd >= 0) close(fd);
+        }
         if (send(control, &result, sizeof result, MSG_NOSIGNAL) < 0) break;
     }
     kill(0, SIGKILL);  // the group, this process included
@@ -271,27 +281,33 @@ Result<void, LaunchError> Keeper::start(const Start& first) {
 }
 
 Result<int, gate::Err> Keeper::spawn(const std::vector<std::string>& arguments,
-                                     const std::vector<std::string>& environment, int boot) {
+                                     const std::vector<std::string>& environment, int boot, const Fd (&streams)[3]) {
     if (!running()) return Failure{gate::Err::no_quota};
     std::string text;
     for (const auto* list : {&arguments, &environment}) {
         for (const std::string& item : *list) text.append(item.c_str(), item.size() + 1);
     }
     if (text.size() > kSpawnText || arguments.size() + environment.size() > 4000) return Failure{gate::Err::too_big};
-    SpawnRequest request{static_cast<u32>(arguments.size()), static_cast<u32>(environment.size()),
-                         static_cast<u32>(text.size())};
+    SpawnRequest request{static_cast<u32>(arguments.size()), static_cast<u32>(environment.size()), 0};
+    int given[kSpawnDescriptors] = {boot};
+    usize count = 1;
+    for (u32 i = 0; i < 3; ++i) {
+        if (!streams[i].valid()) continue;
+        request.streams |= 1u << i;
+        given[count++] = streams[i].get();
+    }
     iovec parts[2] = {{&request, sizeof request}, {text.data(), text.size()}};
-    alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))] = {};
+    alignas(cmsghdr) char ancillary[CMSG_SPACE(kSpawnDescriptors * sizeof(int))] = {};
     msghdr message = {};
     message.msg_iov = parts;
     message.msg_iovlen = 2;
     message.msg_control = ancillary;
-    message.msg_controllen = sizeof ancillary;
+    message.msg_controllen = CMSG_SPACE(count * sizeof(int));
     cmsghdr* header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(header), &boot, sizeof boot);
+    header->cmsg_len = CMSG_LEN(count * sizeof(int));
+    memcpy(CMSG_DATA(header), given, count * sizeof(int));
     if (sendmsg(control_.get(), &message, MSG_NOSIGNAL) < 0) {
         return Failure{errno == EMSGSIZE ? gate::Err::too_big : gate::Err::io};
     }

@@ -42,9 +42,10 @@ public:
     /// Forks the keeper, which starts the first picoprocess at once. Signals that the monitor blocks stay blocked in the
     /// keeper and are unblocked in the picoprocess.
     Result<void, LaunchError> start(const Start& first);
-    /// Starts another picoprocess; its process number. `first`'s descriptors but kFdBoot and limits are used again.
+    /// Starts another picoprocess; its process number. The first one's descriptors and limits are used again, but for
+    /// `boot` and those of `streams` (descriptors 0 to 2) that are valid.
     Result<int, gate::Err> spawn(const std::vector<std::string>& arguments, const std::vector<std::string>& environment,
-                                 int boot);
+                                 int boot, const Fd (&streams)[3]);
     int id() const { return id_; }
     /// Ends the keeper and its whole group. After this no member of the family lives or can be made. The keeper stays a
     /// zombie, so that its number is not used again; reap() ends that.

@@ -19,6 +19,7 @@ namespace {
 
 constexpr u64 kMinimumArena = 64ull << 20;
 constexpr u64 kMaximumArena = 1ull << 40;  ///< as layout.hpp has room
+constexpr usize kMaxConfig = 24 << 10;
 constexpr int kHighDescriptor = 64;        ///< sources of start descriptors are kept above the targets
 
 std::string percent_encode(std::string_view text) {
@@ -80,8 +81,9 @@ Result<Fd, LaunchError> Monitor::open_image(const std::string& given, const char
 }
 
 /// Lines for the library OS; see protocol.hpp.
-std::string Monitor::library_options() const {
+std::string Monitor::library_options(const std::string& program) const {
     std::string out;
+    if (!program.empty()) out += "program=" + program + "\n";
     const core::RouteTable& table = view_.table();
     for (const core::Route& route : table.all()) {
         if (route.scheme != "file") continue;
@@ -116,7 +118,7 @@ std::string Monitor::library_options() const {
     return out;
 }
 
-std::string Monitor::config_text() const {
+std::string Monitor::config_text(const std::string& program) const {
     u32 user = options_.user_id == ~0u ? getuid() : options_.user_id;
     u32 group = options_.group_id == ~0u ? getgid() : options_.group_id;
     char numbers[400];
@@ -128,7 +130,7 @@ std::string Monitor::config_text() const {
     if (fallback("patch")) text += "patch=0;";
     if (options_.trace == TraceKind::gate) text += "trace=gate;";
     text += "cwd=" + percent_encode(view_.working_directory()) + ";";
-    text += "opt=" + percent_encode(library_options()) + ";";
+    text += "opt=" + percent_encode(library_options(program)) + ";";
     return text;
 }
 
@@ -163,10 +165,10 @@ Result<void, LaunchError> Monitor::start() {
     boots_.push_back({Fd{boot[0]}, true});
     Fd theirs{boot[1]};
 
-    std::string config = config_text();
-    if (config.size() >= sizeof config_) return Failure{launch_error(125, "the view is too large to describe; use fewer -v options")};
-    memcpy(config_, config.c_str(), config.size() + 1);
-    std::vector<const char*> arguments{"postern", config_};
+    // One argument of a program is at most 128 KiB on Linux, and entry keeps its own copy in less.
+    std::string config = config_text({});
+    if (config.size() >= kMaxConfig) return Failure{launch_error(125, "the view is too large to describe; use fewer -v options")};
+    std::vector<const char*> arguments{"postern", config.c_str()};
     for (const std::string& argument : options_.program) arguments.push_back(argument.c_str());
     arguments.push_back(nullptr);
     std::vector<const char*> environment;
@@ -192,22 +194,23 @@ Result<void, LaunchError> Monitor::start() {
     start.second_wall = geteuid() == 0 && !options_.no_namespaces;
     TRY(keeper_.start(start));
     used_ = 1;
-    // The keeper has its own copies. Ends of pipes that stay here would hide that the program has closed its own.
-    streams_.close_sources();
     return {};
 }
 
-Result<int, gate::Err> Monitor::create_process(const std::vector<std::string>& arguments) {
+Result<int, gate::Err> Monitor::create_process(const std::string& program, const std::vector<std::string>& arguments,
+                                               const Fd (&streams)[3]) {
     if (stopping_ || keeper_lost_ || !within_limit()) return Failure{gate::Err::no_quota};
     int boot[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, boot) != 0) return Failure{gate::Err::no_quota};
     Fd ours{boot[0]}, theirs{boot[1]};
-    std::vector<std::string> all{"postern", config_};
+    std::vector<std::string> all{"postern", config_text(program)};
     all.insert(all.end(), arguments.begin(), arguments.end());
-    int process = TRY(keeper_.spawn(all, options_.environment, theirs.get()));
+    int process = TRY(keeper_.spawn(all, options_.environment, theirs.get(), streams));
     boots_.push_back({std::move(ours), false});
     ++used_;
     return process;
 }
+
+Fd Monitor::standard_stream(int number) { return Fd{fcntl(streams_.source(number), F_DUPFD_CLOEXEC, 3)}; }
 
 }  // namespace postern::host
