@@ -118,14 +118,14 @@ def one_round(postern, chance, log):
             time.sleep(chance.uniform(0, 0.01))
         number = chance.choice([signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
         what += f" and monitor by {number.name}"
-        os.kill(monitor, number)
+        os.kill(monitor, number)  # not reaped yet: the number is still its own
         deadline = time.monotonic() + 0.5
-        while number != signal.SIGKILL and time.monotonic() < deadline and os.waitpid(monitor, os.WNOHANG)[0] == 0:
+        ended = number == signal.SIGKILL
+        while not ended and time.monotonic() < deadline:
+            ended = os.waitpid(monitor, os.WNOHANG)[0] == monitor
             time.sleep(0.002)
-        try:
+        if not ended:
             os.kill(monitor, signal.SIGKILL)  # a program may ignore TERM
-        except ProcessLookupError:
-            pass
     deadline = time.monotonic() + 1
     left = [monitor]
     while left and time.monotonic() < deadline:
