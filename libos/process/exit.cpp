@@ -136,24 +136,27 @@ void exit_thread(u32 status) {
     Thread& thread = current_thread();
     Process& process = *thread.process;
     leave_user_memory(thread, process.thread_count == 1 && process.is_context == 0);
+    LibOsStack* stack = thread.stack;
     bool last;
     {
+        // In one piece: once the count is down the last thread may end the picoprocess, and with it this one, which
+        // must not hold or need any lock then. The last thread passes through the table's lock after this one.
+        Guard table_guard{process_table_lock()};
         Guard guard{process.lock};
         undoable_unlink(process.lock, thread.in_process);
-        last = --process.thread_count == 0;
         drop_signals(thread.signals.pending, process);
-        // Signals for the process that this thread was meant to take find another taker.
-        if (!last && process.exiting == 0 && process.signals.pending.set != 0) retarget_signals(process);
+        last = process.thread_count == 1;
+        if (!last) {
+            // Signals for the process that this thread was meant to take find another taker.
+            if (process.exiting == 0 && process.signals.pending.set != 0) retarget_signals(process);
+            leave_thread(thread);
+            thread_destroy(thread);
+            gate::thread_control()->context = nullptr;
+        }
+        __atomic_store_n(&process.thread_count, process.thread_count - 1, __ATOMIC_SEQ_CST);
+        if (process.exec_pending != 0) process.thread_events.wake(kPollIn);
     }
     if (last) end_process(process, thread, process.exiting != 0 ? process.exit_status : status);
-    if (process.exec_pending != 0) process.thread_events.wake(kPollIn);
-    LibOsStack* stack = thread.stack;
-    {
-        Guard guard{process_table_lock()};
-        leave_thread(thread);
-        thread_destroy(thread);
-    }
-    gate::thread_control()->context = nullptr;
     locks_leave();
     // The picoprocess's first thread has a stack of the host's, which nobody reuses.
     g_gate->DkThreadExit(stack != nullptr ? &stack->in_use : nullptr);
