@@ -17,7 +17,8 @@ namespace {
 constexpr u32 kSemaphore = 1;  // EFD_SEMAPHORE
 
 Res<i64> install(Thread& thread, FileRef file, u32 flags) {
-    return i64{TRY(thread.process->files->install(std::move(file), (flags & O_CLOEXEC) != 0))};
+    u32 fd = TRY(thread.process->files->install(std::move(file), (flags & O_CLOEXEC) != 0));
+    return fd;
 }
 
 Res<i64> pipe_call(Thread& thread, u64 user, u32 flags) {
