@@ -185,15 +185,15 @@ extern "C" void handle_fault(int signal, SignalInfo* info, SignalContext* contex
         leave_program(control, *context, exception_entry);
         return;
     }
-    if (in_libos(rip)) {
+    // A call of the library OS's into memory that cannot be executed faults outside its image, and is its fault still.
+    if (in_libos(rip) || (!in_program(control, *context) && !in_entry_image(rip))) {
         if (u64 next = g_process.libos_exception(&described, rip)) {
             context->rip = next;
             return;
         }
-        report_fault("the library OS", signal, *info, *context);
+        report_fault(in_libos(rip) ? "the library OS" : "the library OS (a jump out of it)", signal, *info, *context);
     }
-    if (!in_program(control, *context))
-        report_fault(in_entry_image(rip) ? "the host part" : "the library OS (a jump out of it)", signal, *info, *context);
+    if (!in_program(control, *context)) report_fault("the host part", signal, *info, *context);
     control.exception = described;
     leave_program(control, *context, exception_entry);
 }

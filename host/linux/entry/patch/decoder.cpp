@@ -120,7 +120,7 @@ private:
             return fail();
         operands(shape);
         switch (opcode) {
-            case 0x90: return (rex_ & 1) ? InstructionKind::other : InstructionKind::nop;
+            case 0x90: return (rex_ & 1) || rep_ ? InstructionKind::other : InstructionKind::nop;
             case 0xcc: return InstructionKind::breakpoint;
             case 0xc2: case 0xc3: case 0xca: case 0xcb: case 0xcf: case 0xeb: case 0xf4: return InstructionKind::jump;
             case 0xe0: case 0xe1: case 0xe2: case 0xe3: return InstructionKind::conditional;
@@ -193,8 +193,16 @@ private:
     InstructionKind vector(unsigned map) {
         u8 opcode = next();
         switch (map) {
+            case 0:  // Knights Corner's short jkzd and jknzd
+                if (opcode != 0x74 && opcode != 0x75) return fail();
+                skip(1);
+                return InstructionKind::conditional;
             case 1:
                 if (opcode == 0x77) return InstructionKind::other;  // vzeroupper, vzeroall
+                if ((opcode & 0xf0) == 0x80) {  // the same with a long distance
+                    skip(4);
+                    return InstructionKind::conditional;
+                }
                 operands((opcode >= 0x70 && opcode <= 0x73) || opcode == 0xc2 || (opcode >= 0xc4 && opcode <= 0xc6)
                              ? u8{MB} : u8{M});
                 return InstructionKind::other;
@@ -217,8 +225,7 @@ private:
         if (!vector_prefix_allowed()) return fail();
         u8 first = next();
         if ((first & 8) != 0) return fail();
-        u8 second = next();
-        if ((second & 4) == 0) return fail();
+        next();
         next();
         unsigned map = first & 7;
         return map == 7 ? fail() : vector(map);
