@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Picoprocesses: fork is the kernel's own, admitted by the monitor, who is also the parent and reaper.
 #include "base/memory.hpp"
+#include "host/linux/entry/attributes.hpp"
+#include "host/linux/entry/attributes.hpp"
 #include "host/linux/entry/calls.hpp"
 #include "host/linux/entry/handles.hpp"
 #include "host/linux/entry/host_call.hpp"
@@ -55,16 +57,76 @@ Err DkProcessFork(ForkResult* result) {
     return Err::ok;
 }
 
+namespace {
+
+/// How the monitor, who cannot take descriptors from here, finds the stream that becomes descriptor `number`.
+Err stream_of_child(const HandleEntry& entry, u32 number, StreamKind& kind, u64& identity) {
+    if (entry.stream_type == static_cast<u8>(gate::StreamType::null)) {
+        kind = kStreamNull;
+    } else if ((entry.flags & kHandleStandard) != 0) {
+        kind = static_cast<StreamKind>(kStreamInput + entry.descriptor);
+    } else if (entry.second_descriptor >= 0) {
+        kind = number == 0 ? kStreamPipeRead : kStreamPipeWrite;
+        gate::Attributes attributes;
+        if (Err error = read_attributes(entry.descriptor, attributes); error != Err::ok) return error;
+        identity = attributes.identity;
+    } else {
+        return Err::unsupported;
+    }
+    return Err::ok;
+}
+
+}  // namespace
+
+namespace {
+
+/// How the monitor is told which stream a fresh picoprocess gets as its standard stream `number`. Descriptors never
+/// travel from here to there: it knows its own standard streams, and the pipes that it made by their numbers.
+Err describe_stream(Handle handle, u32 number, Slot& slot) {
+    u64* identities[] = {&slot.attributes.identity, &slot.attributes.volume, &slot.attributes.size};
+    u8 kind = kStreamNull;
+    if (handle != 0) {
+        HandleEntry& entry = entry_of(handle);
+        auto type = static_cast<gate::StreamType>(entry.stream_type);
+        if (entry.flags & kHandleStandard) {
+            kind = static_cast<u8>(kStreamInput + entry.descriptor);
+        } else if (type == gate::StreamType::pipe) {
+            bool write = number != 0;
+            gate::Attributes attributes{};
+            i32 descriptor = write && entry.second_descriptor >= 0 ? entry.second_descriptor : entry.descriptor;
+            if (Err error = read_attributes(descriptor, attributes); error != Err::ok) return error;
+            *identities[number] = attributes.identity;
+            kind = write ? kStreamPipeWrite : kStreamPipeRead;
+        } else if (type != gate::StreamType::null) {
+            return Err::denied;
+        }
+    }
+    slot.mask |= u32{kind} << (8 * number);
+    return Err::ok;
+}
+
+}  // namespace
+
 Err DkProcessCreate(const char* uri, const char* const* arguments, const Handle* streams, u32 stream_count,
                     Handle* process) {
     if (uri == nullptr || process == nullptr || (streams == nullptr && stream_count != 0)) return Err::bad_address;
     if (stream_count > 3) return Err::bad_argument;
-    for (u32 i = 0; i < stream_count; ++i) {
-        HandleEntry* entry;
-        if (streams[i] == 0) continue;
-        if (Err error = lookup(streams[i], ObjectKind::stream, Right::none, entry); error != Err::ok) return error;
+    u32 kinds = 0;
+    u64 identities[3] = {};
+    for (u32 i = 0; i < 3; ++i) {
+        StreamKind kind = kStreamNull;
+        if (i < stream_count && streams[i] != 0) {
+            HandleEntry* entry;
+            if (Err error = lookup(streams[i], ObjectKind::stream, Right::none, entry); error != Err::ok) return error;
+            if (Err error = stream_of_child(*entry, i, kind, identities[i]); error != Err::ok) return error;
+        }
+        kinds |= u32{kind} << (8 * i);
     }
     Request request{Ask::process_create};
+    request.slot().mask = kinds;
+    request.slot().attributes.identity = identities[0];
+    request.slot().attributes.volume = identities[1];
+    request.slot().attributes.size = identities[2];
     if (!request.name({uri, strlen(uri)})) return Err::name_too_long;
     char* place = request.slot().names + request.slot().name_length + 1;
     usize room = kMaxPath - 1, used = 0;
@@ -75,6 +137,9 @@ Err DkProcessCreate(const char* uri, const char* const* arguments, const Handle*
         used += length;
     }
     request.slot().second_length = static_cast<u32>(used);
+    for (u32 i = 0; i < 3; ++i)
+        if (Err error = describe_stream(i < stream_count ? streams[i] : 0, i, request.slot()); error != Err::ok)
+            return error;
     if (Err error = request.ring(); error != Err::ok) return error;
     auto handle = create_handle(ObjectKind::process, Right::wait, -1);
     if (!handle.ok()) return handle.error();
@@ -89,7 +154,6 @@ Err DkProcessGetExitCode(Handle process, u32* code) {
     if (code == nullptr) return Err::bad_address;
     Request request{Ask::process_wait};
     request.slot().value = entry->word;
-    request.slot().size = entry->word;
     if (Err error = request.ring(); error != Err::ok) return error;
     entry->flags |= kHandleDead;
     *code = static_cast<u32>(request.slot().value);

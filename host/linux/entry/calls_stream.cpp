@@ -187,8 +187,26 @@ Err DkStreamAttributesQueryByHandle(Handle stream, Attributes* attributes) {
         attributes->links = 1;
         return Err::ok;
     }
-    return read_attributes(entry->descriptor, *attributes);
+    Err error = read_attributes(entry->descriptor, *attributes);
+    // The kernel knows a memory file as a file.
+    if (entry->stream_type == static_cast<u8>(StreamType::memory)) attributes->type = StreamType::memory;
+    return error;
 }
+
+namespace {
+
+Err ask_lock(const HandleEntry& entry, Handle stream, u64 offset, u64 length, u32 mode) {
+    Request request{Ask::lock};
+    Slot& slot = request.slot();
+    if (Err error = read_attributes(entry.descriptor, slot.attributes); error != Err::ok) return error;
+    slot.flags = mode;
+    slot.size = offset;
+    slot.value = length;
+    slot.options = stream;
+    return request.ring();
+}
+
+}  // namespace
 
 Err DkStreamLock(Handle stream, u64 offset, u64 length, u32 mode, u32 wait) {
     if (mode > 2 || wait > 1 || (length != 0 && offset + length < offset)) return Err::bad_argument;
@@ -200,19 +218,15 @@ Err DkStreamLock(Handle stream, u64 offset, u64 length, u32 mode, u32 wait) {
     // A lock that a reader takes on the host would shut out writers who never heard of us: it reaches nobody.
     if (!gate::has(static_cast<Right>(entry->rights), Right::write)) return Err::ok;
     for (;;) {
-        Request request{Ask::lock};
-        Slot& slot = request.slot();
-        if (Err error = read_attributes(entry->descriptor, slot.attributes); error != Err::ok) return error;
-        slot.flags = mode;
-        slot.size = offset;
-        slot.value = length;
-        slot.options = stream;
-        Err error = request.ring();
+        Err error = ask_lock(*entry, stream, offset, length, mode);
+        if (error == Err::ok && mode != 0) entry->flags |= kHandleLocked;
         if (error != Err::would_block || wait == 0) return error;
-        u64 pause = 5'000'000;
+        u64 pause = 5'000'000;  // nobody announces a release; no request slot is held meanwhile
         if (Err slept = DkThreadDelayExecution(&pause); slept != Err::ok) return slept;
     }
 }
+
+void release_locks(const HandleEntry& entry, Handle stream) { (void)ask_lock(entry, stream, 0, 0, 0); }
 
 namespace {
 
@@ -276,6 +290,8 @@ void check_changes(HandleEntry& event) {
 }
 
 Err DkStreamChangesRegister(Handle stream, u32 filter, Handle event) {
+    if (gate::check_values<CallNumber::DkStreamChangesRegister>(stream, filter, event) != Err::ok)
+        return Err::bad_argument;
     HandleEntry *entry, *event_entry;
     if (Err error = lookup_stream_or_directory(stream, Right::none, entry); error != Err::ok) return error;
     if (Err error = lookup(event, ObjectKind::event, Right::signal, event_entry); error != Err::ok) return error;

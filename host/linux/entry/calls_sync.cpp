@@ -104,6 +104,7 @@ struct Wait {
     bool has_streams = false;
     bool has_others = false;  // objects of this picoprocess
     bool needs_slices = false;
+    u32* only_word = nullptr;  // set if one word outside our own sequence tells of every change
     PollItem* polls = nullptr;
     u32 poll_count = 0;
 
@@ -159,10 +160,22 @@ struct Wait {
         return ready;
     }
 
+    /// The end of processes and of threads is announced by the monitor and by the kernel, on words of their own.
+    void find_only_word() {
+        bool processes = true;
+        for (u32 i = 0; i < count; ++i)
+            processes = processes && (items[i].handle == 0 || entry_of(items[i].handle).kind == ObjectKind::process);
+        if (processes) only_word = const_cast<u32*>(g_process.notice->deaths);
+        if (count == 1 && items[0].handle != 0 && entry_of(items[0].handle).kind == ObjectKind::thread)
+            only_word = &thread_area(entry_of(items[0].handle).word).tid;
+    }
+
     Sleep sleep_for_objects(u32 sequence, Deadline deadline) {
         HostTime time{};
         if (deadline != gate::kForever) time = to_host_time(deadline);
-        long result = call_interruptible(__NR_futex, &change_sequence, FUTEX_WAIT_BITSET_PRIVATE, sequence,
+        bool own = only_word == nullptr;
+        long result = call_interruptible(__NR_futex, own ? &change_sequence : only_word,
+                                         own ? FUTEX_WAIT_BITSET_PRIVATE : FUTEX_WAIT_BITSET, sequence,
                                          deadline == gate::kForever ? nullptr : &time, nullptr, ~0u);
         if (result == -ETIMEDOUT) return Sleep::timed_out;
         if (result == -EINTR) return Sleep::interrupted;
@@ -185,6 +198,8 @@ struct Wait {
                     needs_slices = true;
             }
         }
+        if (needs_slices && !has_streams) find_only_word();
+        if (only_word != nullptr) needs_slices = false;
         polls = few;
         if (has_streams && 2 * count > 64) {
             poll_bytes = sizeof(PollItem) * 2 * count;
@@ -210,7 +225,7 @@ private:
         }
         Err result = Err::ok;
         for (;;) {
-            u32 sequence = __atomic_load_n(&change_sequence, __ATOMIC_SEQ_CST);
+            u32 sequence = __atomic_load_n(only_word != nullptr ? only_word : &change_sequence, __ATOMIC_SEQ_CST);
             ready = look();
             bool at_once = ready != 0 || deadline == gate::kPoll;
             if (has_streams && (at_once || !has_others)) {

@@ -81,6 +81,7 @@ Err close_handle(Handle handle) {
     if (Err error = lookup_any(handle, entry); error != Err::ok) return error;
     if (__atomic_sub_fetch(&entry->references, 1, __ATOMIC_SEQ_CST) != 0) return Err::ok;
     forget_watch(*entry);
+    if (entry->flags & kHandleLocked) release_locks(*entry, handle);
     __atomic_store_n(&entry->handle, 0, __ATOMIC_SEQ_CST);
     Handle followed = (entry->flags & kHandleStreamEvent) ? entry->maximum : 0;
     i32 first = entry->descriptor, second = entry->second_descriptor;

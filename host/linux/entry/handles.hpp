@@ -17,6 +17,7 @@ enum HandleFlags : u32 {
     kHandleDead = 64,           ///< process: known to have ended
     kHandleSeekable = 128,      ///< regular file or memory: offsets are meaningful
     kHandleAppend = 256,
+    kHandleLocked = 512,        ///< has taken a lock: the last close releases it
     kHandleOverlay = 512,       ///< directory: names of other routes appear in it; `text` is its path in the view
 };
 
@@ -63,6 +64,9 @@ gate::Err lookup_stream_or_directory(gate::Handle handle, gate::Right right, Han
 gate::Res<gate::Handle> create_handle(gate::ObjectKind kind, gate::Right rights, i32 descriptor);
 /// Drops one reference; the last one closes what is behind it.
 gate::Err close_handle(gate::Handle handle);
+
+/// Gives up all locks of a stream that is about to be closed.
+void release_locks(const HandleEntry& entry, gate::Handle stream);
 
 /// Descriptors 0-2 are shared by all handles that name them and closed with the last one.
 void reference_standard(i32 descriptor);
