@@ -146,6 +146,10 @@ public:
         return bits;
     }
     WaitQueue* wait_queue() override { return &pipe_.queue; }
+    /// /proc/self/fd/N names the pipe as a FIFO, whichever end the descriptor is.
+    Res<FileRef> reopen(Thread& thread, u32 open_flags) override {
+        return pipe_open_fifo(thread, pipe_, open_flags);
+    }
 
 private:
     template <class Copy>

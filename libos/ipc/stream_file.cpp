@@ -40,7 +40,10 @@ bool in_program(u64 user, u64 size) {
 
 class StreamFile final : public File {
 public:
-    StreamFile(gate::Handle handle, StreamType type, u32 flags) : handle_{handle}, type_{type} { status_flags = flags; }
+    StreamFile(gate::Handle handle, StreamType type, u32 flags) : handle_{handle}, type_{type} {
+        status_flags = flags;
+        has_local = 1;
+    }
 
     FileKind kind() const override { return FileKind::stream; }
     gate::Handle host_handle() const override { return always_ready() ? gate::kNoHandle : handle_; }
@@ -125,6 +128,15 @@ public:
     }
 
     void close_local() override { g_gate->DkObjectClose(handle_); }
+
+    /// The same stream for a description with flags of its own, within what this one may do.
+    Res<FileRef> reopen(Thread&, u32 open_flags) override {
+        const u32 own = status_flags & O_ACCMODE, wanted = open_flags & O_ACCMODE;
+        if (own != O_RDWR && own != wanted) return Failure{Errno::acces};
+        TRY(check(g_gate->DkObjectReference(handle_)));
+        auto* file = TRY(make_file<StreamFile>(handle_, type_, open_flags));
+        return FileRef{file};
+    }
 
 private:
     bool always_ready() const {
