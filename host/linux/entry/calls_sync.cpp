@@ -225,6 +225,8 @@ private:
         }
         Err result = Err::ok;
         for (;;) {
+            // Before the look: a nudge after it ends the sleep at once.
+            if (announce && has_streams) __atomic_and_fetch(&area.control.pending, ~kPendingNudge, __ATOMIC_SEQ_CST);
             u32 sequence = __atomic_load_n(only_word != nullptr ? only_word : &change_sequence, __ATOMIC_SEQ_CST);
             ready = look();
             bool at_once = ready != 0 || deadline == gate::kPoll;
@@ -262,7 +264,7 @@ private:
                 timed_out = slept == Sleep::timed_out;
                 interrupted = slept == Sleep::interrupted;
             }
-            if (interrupted && area.control.pending != 0) {
+            if (interrupted && (area.control.pending & ~kPendingNudge) != 0) {
                 ready = look();  // what woke us may be an object: it counts first
                 if (ready == 0) result = Err::interrupted;
                 break;
@@ -275,7 +277,10 @@ private:
         }
         if (announce) {
             __atomic_sub_fetch(waiting, 1, __ATOMIC_SEQ_CST);
-            if (has_streams) __atomic_store_n(&area.polling, 0, __ATOMIC_SEQ_CST);
+            if (has_streams) {
+                __atomic_store_n(&area.polling, 0, __ATOMIC_SEQ_CST);
+                __atomic_and_fetch(&area.control.pending, ~kPendingNudge, __ATOMIC_SEQ_CST);
+            }
         }
         return result;
     }
@@ -324,7 +329,7 @@ void objects_changed() {
         u32 count = thread_area_count();
         for (u32 i = 0; i < count; ++i) {
             ThreadArea& area = thread_area(i);
-            if (&area != &current_area() && __atomic_load_n(&area.polling, __ATOMIC_SEQ_CST) != 0) kick(area);
+            if (&area != &current_area() && __atomic_load_n(&area.polling, __ATOMIC_SEQ_CST) != 0) nudge(area);
         }
     }
 }

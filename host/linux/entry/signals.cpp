@@ -87,6 +87,20 @@ void interrupt(ThreadControl& control, SignalContext& context) {
         context.rip = word(host_call_interrupted);
 }
 
+/// True when the signal was a nudge: a wait for objects, asleep or about to sleep, looks again.
+bool take_nudge(ThreadArea& area, SignalContext& context) {
+    u32 nudges = __atomic_load_n(&area.nudges, __ATOMIC_SEQ_CST);
+    do {
+        if (nudges == 0) return false;
+    } while (!__atomic_compare_exchange_n(&area.nudges, &nudges, nudges - 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+    if (__atomic_load_n(&area.polling, __ATOMIC_SEQ_CST) == 0) return true;
+    __atomic_or_fetch(&area.control.pending, kPendingNudge, __ATOMIC_SEQ_CST);
+    u64 rip = context.rip;
+    if (rip >= word(host_call_window_start) && rip <= word(host_call_window_site))
+        context.rip = word(host_call_interrupted);
+    return true;
+}
+
 u32 external_request(int signal) {
     switch (signal) {
         case SIGINT: return gate::kExternalInterrupt;
@@ -108,6 +122,7 @@ u32 external_request(int signal) {
 
 extern "C" void handle_interrupt(int signal, SignalInfo*, SignalContext* context) {
     ThreadControl& control = *gate::thread_control();
+    if (signal == kKickSignal && take_nudge(current_area(), *context)) return;
     if (u32 request = external_request(signal)) __atomic_or_fetch(&control.external, request, __ATOMIC_SEQ_CST);
     if (signal == SIGTERM && g_process.notice->stopping != 0) set_abort_event();
     interrupt(control, *context);

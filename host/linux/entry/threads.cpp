@@ -111,6 +111,7 @@ void adopt_after_fork() {
     live_threads = 1;
     g_process.id = mine.tid;  // written by the kernel: CLONE_CHILD_SETTID
     mine.polling = 0;
+    mine.nudges = 0;
     mine.control.host_id = mine.tid;
     mine.control.token = token_of(mine.tid);
     mine.control.pending = 0;
@@ -125,6 +126,12 @@ bool single_threaded() { return __atomic_load_n(&live_threads, __ATOMIC_ACQUIRE)
 void kick(ThreadArea& area) {
     u32 tid = __atomic_load_n(&area.tid, __ATOMIC_ACQUIRE);
     if (tid != 0 && tid != ~0u) call(__NR_tgkill, g_process.id, tid, kKickSignal);
+}
+
+void nudge(ThreadArea& area) {
+    // The signal queues (it is a real-time one): as many arrive as are counted, whichever of them is taken for which.
+    __atomic_add_fetch(&area.nudges, 1, __ATOMIC_SEQ_CST);
+    kick(area);
 }
 
 void flush_counters() {

@@ -16,6 +16,7 @@ struct ThreadArea {
     u32 tid;          ///< host number; cleared and woken by the kernel when the thread has ended: 0 is free
     u32 generation;   ///< of the use of this area, for thread handles
     u32 polling;      ///< sleeps in ppoll for objects that other threads may signal: wake it with the kick signal
+    u32 nudges;       ///< kick signals on their way that only mean "look again" and are no interrupts
     u32 in_handler;
 };
 
@@ -34,6 +35,10 @@ u32 thread_area_count();
 bool single_threaded();
 /// DkThreadInterrupt for a thread of this picoprocess.
 void kick(ThreadArea& area);
+/// Makes a thread that is `polling` look at its objects again; no interrupt, and without effect in any other thread.
+void nudge(ThreadArea& area);
+/// Bit of ThreadControl::pending while a nudge is to be acted on. Only wait loops see it.
+inline constexpr u32 kPendingNudge = 2;
 /// Adds the calling thread's counters to the family's.
 void flush_counters();
 
