@@ -30,7 +30,7 @@ inline constexpr Reason kNewHandle[] = {
     {Err::no_memory, "memory for the object is exhausted"},
 };
 inline constexpr Reason kName[] = {
-    {Err::bad_argument, "the URI has no known scheme or an empty name, or a flag is not defined"},
+    {Err::bad_argument, "the URI has no scheme or an empty name, or a flag is not defined"},
     {Err::bad_address, "the URI or a result is not accessible"},
     {Err::denied, "the route or the file's permissions refuse what was asked"},
     {Err::not_found, "no route or no object has this name"},

@@ -18,7 +18,8 @@ inline constexpr Call kProcessCalls[] = {
               .kinds = kind_bit(ObjectKind::stream),
               .optional = true,
               .sized_by = "stream_count",
-              .doc = "what the child finds as stdin:, stdout: and stderr:; kNoHandle: nothing there"} +
+              .doc = "what the child finds as stdin:, stdout: and stderr:, each a pipe:, null: or standard "
+                     "stream of the caller; kNoHandle: null:"} +
         in32("stream_count", "0 to 3", Domain::any, Unit::count) +
         new_handle("process", ObjectKind::process, "the child; signals when it has ended") + reason::kName +
         fails(Err::bad_handle, "a handle of `streams` is not open") +

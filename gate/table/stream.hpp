@@ -187,7 +187,8 @@ inline constexpr Call kStreamCalls[] = {
         fails(Err::io, "the provider reported a failure") + fails(Err::no_memory, "the host has no room for the lock") +
         fails(Err::unsupported, "the provider has no locks") + blocking +
         docs("Locks a range of a file against other open streams, advisory. Locks belong to the open stream: forked "
-             "picoprocesses share them, the last close releases them. On an immutable or read-only route a shared "
+             "picoprocesses share them, the last close releases them. On the Linux host a lock is held by the "
+             "picoprocess that took it, ends with it, and is known inside its family only. On an immutable or read-only route a shared "
              "lock always succeeds and reaches nobody.") +
         needed("Programs of different families that share a writable folder coordinate by locks (databases, package "
                "managers); what is held must end with its holder, which no file content can promise."),

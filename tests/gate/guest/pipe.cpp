@@ -175,14 +175,15 @@ GATE_CASE(standard_streams) {
     CHECK(std::string_view{text} == "from the launcher");
     CHECK_ERR(write(in, "x"), denied);
     close(in);
+    CHECK_ERR(open("stdin:", kAccessRead), not_found);  // with its last handle a standard stream is gone
     for (const char* uri : {"stdout:", "stderr:"}) {
         Handle out = GET(open(uri, kAccessWrite));
         CHECK_OK(write(out, "note standard stream\n"));
         CHECK_ERR(read(out, text, 1), denied);
-        close(out);
-        out = GET(open(uri, kAccessWrite));  // closing one handle leaves the stream
-        CHECK_OK(write(out, "note standard stream again\n"));
-        close(out);
+        Handle again = GET(open(uri, kAccessWrite));
+        close(out);  // the other handle keeps the stream
+        CHECK_OK(write(again, "note standard stream again\n"));
+        close(again);
     }
 }
 
