@@ -67,6 +67,9 @@ Res<ExecSide> leave_vfork(Thread& thread, File* const* held, u32 held_count) {
         thread.vfork_parent = nullptr;
         return ExecSide::continues;
     }
+    // First of all this thread becomes the parent's again: the child's objects are in use by its own picoprocess, and
+    // may be gone by now.
+    resume_vfork_parent(*back, fs_base, *gate::thread_control()->frame);
     for (u32 index = 0; index < foreign_count; ++index) {
         foreign[index]->close_local();
         foreign[index]->release();
@@ -74,7 +77,6 @@ Res<ExecSide> leave_vfork(Thread& thread, File* const* held, u32 held_count) {
     // The program's own file and its interpreter: opened for this exec, unless it was an fexecve.
     for (u32 index = 0; index < held_count; ++index)
         if (!has_descriptor(*parent.files, held[index])) held[index]->close_local();
-    resume_vfork_parent(*back, fs_base, *gate::thread_control()->frame);
     return ExecSide::parent_resumed;
 }
 

@@ -133,6 +133,7 @@ struct Process {
     u32 is_context = 0;              ///< a vfork context: shares its picoprocess with its parent
     u64 cpu_time = 0;                ///< nanoseconds, final, once a zombie
     u64 io_reserved[4] = {};
+    i32 oom_score_adjustment = 0;    ///< /proc/PID/oom_score_adj: stored only
 };
 
 /// A vfork context's handles are its parent's own: closing the last descriptor closes no handle.
