@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the system calls itself: uname(2), /proc/version and /proc/sys/kernel say the same.
+#pragma once
+
+#include "libos/proc/node.hpp"
+
+namespace postern::libos {
+
+inline constexpr char kSystemRelease[] = "6.1.0-postern";
+inline constexpr char kSystemVersion[] = "#1 SMP PREEMPT_DYNAMIC Postern";
+inline constexpr char kSystemNode[] = "postern";
+
+/// What lies in /proc/sys, for the table of /proc.
+inline constexpr u32 kProcSysCount = 4;
+extern const Node kProcSysNodes[kProcSysCount];
+
+}  // namespace postern::libos
