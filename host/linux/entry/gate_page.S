@@ -56,7 +56,7 @@ gate_signal_return:
         syscall
 
 // long gate_clone_thread(flags, stack, parent_tid, child_tid, control): the child starts thread_started(control) on
-// `stack`.
+// `stack`. Up to gate_clone_set_base the child's GS base is still its parent's: signal handlers know these labels.
         .globl gate_clone_thread
         .type gate_clone_thread, @function
 gate_clone_thread:
@@ -66,10 +66,14 @@ gate_clone_thread:
         xor     %r8d, %r8d
         mov     $56, %eax
         syscall
+        .globl gate_clone_returned
+gate_clone_returned:
         test    %rax, %rax
         jz      1f
         pop     %rbx
         ret
+        .globl gate_clone_set_base
+gate_clone_set_base:
 1:      wrgsbase %rbx
         mov     %rbx, %rdi
         xor     %ebp, %ebp

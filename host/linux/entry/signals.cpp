@@ -120,12 +120,25 @@ u32 external_request(int signal) {
     }
 }
 
-extern "C" void handle_interrupt(int signal, SignalInfo*, SignalContext* context) {
+/// A thread that was just made and has not set its GS base yet would take its parent's control for its own.
+void adopt_base(const SignalContext& context) {
+    u64 rip = context.rip;
+    if (rip >= word(gate_clone_returned) && rip <= word(gate_clone_set_base) && context.rax == 0)
+        asm volatile("wrgsbase %0" ::"r"(context.rbx) : "memory");
+}
+
+// Apart from the handler, so that nothing is read relative to the GS base before it is the thread's own.
+[[gnu::noinline]] void note_interrupt(int signal, SignalContext* context) {
     ThreadControl& control = *gate::thread_control();
     if (signal == kKickSignal && take_nudge(current_area(), *context)) return;
     if (u32 request = external_request(signal)) __atomic_or_fetch(&control.external, request, __ATOMIC_SEQ_CST);
     if (signal == SIGTERM && g_process.notice->stopping != 0) set_abort_event();
     interrupt(control, *context);
+}
+
+extern "C" void handle_interrupt(int signal, SignalInfo*, SignalContext* context) {
+    adopt_base(*context);
+    note_interrupt(signal, context);
 }
 
 [[noreturn]] void report_fault(const char* where, int signal, const SignalInfo& info, const SignalContext& context) {
