@@ -25,11 +25,19 @@ u64 g_next_range;
 u64 g_execute_target, g_execute_fixup;
 
 void print(std::string_view text) {
-    u64 actual;
-    if (g_output != kNoHandle)
-        (void)g_calls->DkStreamWrite(g_output, kNoOffset, text.data(), text.size(), &actual);
-    else
-        (void)g_calls->DkDebugStringPrint(text.data(), text.size());
+    for (usize done = 0; done < text.size();) {
+        u64 actual = 0;
+        Err error = g_output == kNoHandle ? g_calls->DkDebugStringPrint(text.data(), text.size())
+                                          : g_calls->DkStreamWrite(g_output, kNoOffset, text.data() + done,
+                                                                   text.size() - done, &actual);
+        if (error == Err::interrupted) {
+            // Not the case under test: nobody interrupts the thread that reports, except from outside.
+            clear_interrupt();
+            continue;
+        }
+        if (error != Err::ok || g_output == kNoHandle) return;
+        done += actual;
+    }
 }
 
 [[noreturn]] void finish(u32 code) {

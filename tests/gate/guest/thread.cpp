@@ -240,6 +240,7 @@ GATE_CASE(interrupts_race_with_sleeps) {
             return;
         }
     }
+    CHECK_EQ(thread_control()->pending, 0u);
     CHECK_EQ(shared.lost, 0u);
     thread.join();
 }
