@@ -36,6 +36,8 @@ private:
 };
 
 u64 random_pages(u32 bits) {
+    constexpr u32 kNoRandomize = 0x0040000;  // ADDR_NO_RANDOMIZE of personality(2)
+    if ((current_process().personality & kNoRandomize) != 0) return 0;
     u64 value = 0;
     g_gate->DkRandomBitsRead(&value, sizeof value);
     return (value & ((1ull << bits) - 1)) * kPageSize;
@@ -495,13 +497,10 @@ void Space::clear() {
 }
 
 void Space::abandon() {
-    Doomed doomed;
-    Guard guard{lock_};
-    while (MappingNode* node = tree_.first()) {
-        tree_.remove(*node);
-        doomed.add(node);
-    }
-    mapped_ = 0;
+    // The last thread ends and the picoprocess with it: nothing is unlinked, for every page written after a fork is a
+    // page copied.
+    for (MappingNode* node = tree_.first(); node != nullptr; node = tree_.next(*node))
+        if (node->mapping.file != nullptr) node->mapping.file->release();
 }
 
 void Space::forked() {

@@ -337,21 +337,39 @@ Res<i64> do_clone(Thread& thread, const CloneArguments& arguments) {
 
 }  // namespace
 
+namespace {
+
+/// Is the calling thread the only one of its picoprocess? Then nobody else can hold a private lock, and leaving these
+/// alone saves both sides the copies of the pages they lie in.
+bool alone_in_picoprocess() {
+    for (Thread* thread = &current_thread(); thread != nullptr;
+         thread = thread->vfork_return != nullptr ? thread->vfork_return->parent : nullptr)
+        if (thread->process->thread_count != 1) return false;
+    return true;
+}
+
+}  // namespace
+
 Res<void> fork_picoprocess(Process& parent, Process& child, Thread& child_thread, gate::ForkResult& result) {
     Space& space = *parent.space;
     u32 pid = child.pid;
-    space.lock().lock();
+    const bool alone = alone_in_picoprocess();
+    if (!alone) space.lock().lock();
     space.forked();
-    locks_before_fork();
+    if (!alone) locks_before_fork();
     gate::Err error = g_gate->DkProcessFork(&result);
     if (error == gate::Err::ok && result.is_child != 0) {
+        if (!alone) {
+            locks_after_fork_child();
+            space.lock().reset_after_fork();
+            futex_forget_waiters();
+        }
         enter_forked_picoprocess(child, child_thread);
-        space.lock().reset_after_fork();
         return {};
     }
-    locks_after_fork_parent();
+    if (!alone) locks_after_fork_parent();
     if (error != gate::Err::ok) space.fork_failed();
-    space.lock().unlock();
+    if (!alone) space.lock().unlock();
     TRY(check(error));
     if (result.process != gate::kNoHandle) g_gate->DkObjectClose(result.process);
     Guard guard{process_table_lock()};
@@ -365,10 +383,8 @@ Res<void> fork_picoprocess(Process& parent, Process& child, Thread& child_thread
 
 void enter_forked_picoprocess(Process& process, Thread& thread) {
     gate::ThreadControl* control = gate::thread_control();
-    locks_after_fork_child();
     locks_join(control->host_id);
     stacks_after_fork(thread.stack);
-    futex_forget_waiters();
     thread.control = control;
     thread.host_id = control->host_id;
     thread.token = control->token;

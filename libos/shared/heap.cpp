@@ -145,7 +145,9 @@ Res<LibOsStack*> stack_acquire() {
 }
 
 void stacks_after_fork(LibOsStack* own) {
-    for (LibOsStack* stack = g_heap.stacks; stack != nullptr; stack = stack->next) stack->in_use = stack == own ? 1 : 0;
+    // Writes only where it must: each page written here is a page copied.
+    for (LibOsStack* stack = g_heap.stacks; stack != nullptr; stack = stack->next)
+        if (stack != own && stack->in_use != 0) stack->in_use = 0;
 }
 
 void heap_initialize() { protect_over_fork(g_heap.lock); }
