@@ -51,11 +51,14 @@ void FdTable::reference() { __atomic_add_fetch(&references_, 1, __ATOMIC_SEQ_CST
 void FdTable::release() {
     if (__atomic_sub_fetch(&references_, 1, __ATOMIC_SEQ_CST) != 0) return;
     close_range(0, ~0u, false);
-    abandon();
+    destroy();
 }
 
 void FdTable::abandon() {
-    // Either nobody else refers to the table any more, or its only process was killed by the host.
+    if (__atomic_sub_fetch(&references_, 1, __ATOMIC_SEQ_CST) == 0) destroy();
+}
+
+void FdTable::destroy() {
     for (u32 fd = 0; fd < high_; ++fd) {
         Slot slot = slots_[fd];
         slots_[fd] = 0;

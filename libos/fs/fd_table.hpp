@@ -70,6 +70,7 @@ private:
     /// Lock held: empties a slot. The caller passes the result to drop() without the lock.
     Slot take(u32 fd);
     void drop(Slot slot);
+    void destroy();
     bool is_private() const;
 
     SharedLock lock_;       ///< above all locks of files' data; files are closed without it

@@ -25,6 +25,9 @@ struct Stat {  // struct stat of x86-64
     static constexpr usize sizeof_linux = 144;
 };
 
+/// File::offset after a write with O_APPEND: where the file ends. Looked up when it matters.
+inline constexpr u64 kOffsetAtEnd = ~0ull;
+
 /// Calls `emit` per entry; stops and returns when it answers false.
 struct DirectoryVisitor {
     virtual bool entry(std::string_view name, u64 inode, u8 dt_type, u64 next_position) = 0;
@@ -47,6 +50,7 @@ public:
     virtual Res<i64> write_kernel(Thread& thread, const void* buffer, u64 size, u64 position);
     virtual Res<i64> seek(Thread& thread, i64 offset, u32 whence);  ///< lseek(2); default ESPIPE
     virtual bool seekable() const { return false; }
+    virtual bool is_directory() const;
     virtual Res<void> truncate(Thread& thread, u64 length);
     virtual Res<void> allocate(Thread& thread, u32 mode, u64 offset, u64 length);
     virtual Res<void> sync(Thread& thread, bool data_only);

@@ -2,6 +2,8 @@
 // Names: resolving program paths to objects of the view (host routes, private memory trees, /proc, /dev).
 #pragma once
 
+#include <string_view>
+
 #include "libos/fs/fd_table.hpp"
 
 namespace postern::libos {
@@ -9,12 +11,15 @@ namespace postern::libos {
 inline constexpr usize kPathMax = 4096;
 
 /// Per-process root, working directory and umask; in the arena, shared by CLONE_FS.
+inline constexpr i32 kAtWorkingDirectory = -100;  ///< AT_FDCWD
+
 struct FsContext {
     u32 references;
     u32 umask;
     SharedLock lock;
     char root[kPathMax];     ///< absolute canonical path ("/" unless chroot)
     char cwd[kPathMax];      ///< absolute canonical path
+    Inode* cwd_inode;        ///< referenced; null when the working directory is the host's
 
     static Res<FsContext*> create(const char* cwd);
     Res<FsContext*> clone();
@@ -27,6 +32,9 @@ enum ResolveFlags : u32 {
     kMayBeMissing = 2,   ///< the last component need not exist (create, rename target)
     kEmptyPath = 4,      ///< AT_EMPTY_PATH
 };
+
+/// Gives the file a copy of `text` as its path. When memory is short it stays without.
+void set_path(File& file, std::string_view text);
 
 /// open(2) by absolute or dirfd-relative path in library-OS memory: what execve, the loader and openat share.
 /// `flags` are Linux O_*.

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+// open(2): from names to files, in trees of the library OS and through the gate.
+#include "libos/fs/open.hpp"
+
+#include "base/format.hpp"
+#include "libos/fs/host_file.hpp"
+#include "libos/fs/tmpfs.hpp"
+#include "libos/gate.hpp"
+#include "libos/ipc/stream_file.hpp"
+#include "libos/process/process.hpp"
+
+namespace postern::libos {
+
+namespace {
+
+constexpr u32 kCreationFlags = kCreateFlag | kExclusiveFlag | kNoTerminalFlag | kTruncateFlag | kCloseOnExecFlag;
+
+u32 kept_flags(u32 flags) { return (flags & ~kCreationFlags) | ((flags & kPathFlag) != 0 ? 0 : u32{kLargeFileFlag}); }
+
+u32 wanted_access(u32 flags) {
+    u32 wanted = (flags & kAccessMask) == kReadOnlyFlag ? 4 : (flags & kAccessMask) == kWriteOnlyFlag ? 2 : 6;
+    if ((flags & kTruncateFlag) != 0) wanted |= 2;
+    return wanted;
+}
+
+Res<FileRef> path_file(const Stat& stat, Inode* inode, std::string_view path, u32 flags) {
+    PathFile* made = TRY(make_file<PathFile>(stat));
+    FileRef file{made};
+    file->status_flags = flags & (kPathFlag | kDirectoryFlag | kNoFollowFlag);
+    if (inode != nullptr) file->inode = InodeRef::share(inode).leak();
+    set_path(*file, path);
+    return file;
+}
+
+Res<FileRef> open_inode(Thread& thread, Place& place, u32 flags, bool created) {
+    Inode& inode = *place.inode;
+    if (inode.is_link() && (flags & kPathFlag) == 0) return Failure{Errno::loop};
+    if ((flags & kDirectoryFlag) != 0 && !inode.is_directory()) return Failure{Errno::notdir};
+    if ((flags & kPathFlag) != 0) {
+        Stat stat;
+        TRY(inode.stat(thread, stat));
+        return path_file(stat, &inode, place.view(), flags);
+    }
+    if (inode.is_directory() && ((flags & kAccessMask) != kReadOnlyFlag || (flags & (kCreateFlag | kTruncateFlag)) != 0))
+        return Failure{Errno::isdir};
+    if (!created) TRY(check_permission(thread, inode, wanted_access(flags)));
+    if ((flags & kNoAccessTimeFlag) != 0) TRY(check_owner(thread, inode.uid));
+    bool regular = (inode.mode & kTypeMask) == kTypeRegular;
+    if ((flags & kTruncateFlag) != 0 && regular && !created) TRY(inode.truncate(thread, 0));
+    FileRef file = TRY(inode.open(thread, kept_flags(flags)));
+    file->status_flags = kept_flags(flags);
+    if (file->inode == nullptr) file->inode = InodeRef::share(&inode).leak();
+    if (file->path == nullptr) set_path(*file, place.view());
+    return file;
+}
+
+Res<FileRef> open_temporary(Thread& thread, Place& place, u32 flags, u32 mode) {
+    if ((flags & kAccessMask) == kReadOnlyFlag) return Failure{Errno::inval};
+    if (!place.inode->is_directory()) return Failure{Errno::notdir};
+    if (place.inode->device != kTmpfsDevice) return Failure{Errno::opnotsupp};
+    TRY(check_permission(thread, *place.inode, 3));
+    InodeRef inode = TRY(make_unnamed(thread, mode));
+    FileRef file = TRY(inode->open(thread, kept_flags(flags)));
+    file->status_flags = kept_flags(flags) & ~(kTemporaryFlag | kDirectoryFlag);
+    TextBuffer<64> name;
+    name.add("/#", inode->number, " (deleted)");
+    file->inode = inode.leak();
+    set_path(*file, name.view());
+    return file;
+}
+
+Res<FileRef> open_inside(Thread& thread, Place& place, u32 flags, u32 mode) {
+    const bool create = (flags & kCreateFlag) != 0, exclusive = create && (flags & kExclusiveFlag) != 0;
+    if (place.magic.get() != nullptr) {
+        if (exclusive) return Failure{Errno::exist};
+        if ((flags & kPathFlag) != 0) {
+            Stat stat;
+            TRY(place.magic->stat(thread, stat));
+            const char* path = place.magic->path;
+            return path_file(stat, place.magic->inode, path != nullptr ? std::string_view{path} : "", flags);
+        }
+        FileRef file = TRY(place.magic->reopen(thread, kept_flags(flags)));
+        if ((flags & kDirectoryFlag) != 0 && !file->is_directory()) return Failure{Errno::notdir};
+        file->status_flags = kept_flags(flags);
+        if ((flags & kTruncateFlag) != 0 && file->inode != nullptr && (file->inode->mode & kTypeMask) == kTypeRegular)
+            TRY(file->truncate(thread, 0));
+        return file;
+    }
+    if ((flags & kTemporaryFlag) != 0) {
+        if (place.inode.get() == nullptr) return Failure{Errno::noent};
+        return open_temporary(thread, place, flags, mode);
+    }
+    if (place.inode.get() != nullptr) {
+        if (exclusive) return Failure{Errno::exist};
+        return open_inode(thread, place, flags, false);
+    }
+    if (!create || place.directory.get() == nullptr) return Failure{Errno::noent};
+    if (place.must_be_directory) return Failure{Errno::isdir};
+    auto made = place.directory->create(thread, place.name(), kTypeRegular | mode);
+    if (!made.ok()) {
+        if (made.error() != Errno::exist || exclusive) return Failure{made.error()};
+        // Somebody else was faster: theirs is opened.
+        place.inode = TRY(place.directory->lookup(thread, place.name()));
+        return open_inode(thread, place, flags, false);
+    }
+    place.inode = made.take();
+    return open_inode(thread, place, flags & ~u32{kCreateFlag}, true);
+}
+
+u32 host_access(u32 flags) {
+    u32 access = (flags & kAccessMask) == kReadOnlyFlag    ? u32{gate::kAccessRead}
+                 : (flags & kAccessMask) == kWriteOnlyFlag ? u32{gate::kAccessWrite}
+                                                           : u32{gate::kAccessRead} | gate::kAccessWrite;
+    if ((flags & kAppendFlag) != 0 && (access & gate::kAccessWrite) != 0) access |= gate::kAccessAppend;
+    return access;
+}
+
+}  // namespace
+
+Res<FileRef> open_path(Thread& thread, i32 dirfd, const char* path, u32 flags, u32 mode) {
+    if ((flags & kPathFlag) != 0) flags &= kPathFlag | kDirectoryFlag | kNoFollowFlag | kCloseOnExecFlag;
+    if ((flags & kTemporaryFlag) != 0 && (flags & kDirectoryFlag) == 0) return Failure{Errno::inval};
+    if ((flags & kCreateFlag) != 0 && (flags & kDirectoryFlag) != 0) return Failure{Errno::inval};
+    const bool create = (flags & kCreateFlag) != 0, exclusive = create && (flags & kExclusiveFlag) != 0;
+    const bool follow = (flags & kNoFollowFlag) == 0 && !exclusive;
+    mode = mode & 07777 & ~thread.process->fs->umask;
+    Place place;
+    TRY(walk(thread, dirfd, path, (follow ? u32{kFollow} : 0) | (create ? u32{kMayBeMissing} : 0), place));
+    gate::Attributes attributes;
+    gate::Handle handle = gate::kNoHandle;
+    u32 options = ((flags & kNonBlockFlag) != 0 ? u32{gate::kOpenNonBlocking} : 0) |
+                  (follow ? 0 : u32{gate::kOpenNoFollow}) |
+                  ((flags & kDirectoryFlag) != 0 ? u32{gate::kOpenDirectory} : 0) |
+                  ((flags & kTruncateFlag) != 0 ? u32{gate::kOpenTruncate} : 0);
+    if ((flags & kTemporaryFlag) != 0) options = (options & ~u32{gate::kOpenDirectory}) | gate::kOpenTemporary;
+    auto asked = ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
+        if ((flags & kPathFlag) != 0)
+            return g_gate->DkStreamAttributesQuery(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, &answer);
+        u32 how = !create ? gate::kCreateNever : exclusive ? gate::kCreateAlways : gate::kCreateTry;
+        return g_gate->DkStreamOpen(at.uri, host_access(flags), mode, how, options, &handle, &answer);
+    });
+    if (!asked.ok()) return Failure{asked.error() == Errno::busy ? Errno::txtbsy : asked.error()};
+    if (asked.value()) return open_inside(thread, place, flags, mode);
+    if ((flags & kPathFlag) != 0) {
+        if ((flags & kDirectoryFlag) != 0 && attributes.type != gate::StreamType::directory)
+            return Failure{Errno::notdir};
+        Stat stat;
+        fill_stat(attributes, stat);
+        return path_file(stat, nullptr, place.view(), flags);
+    }
+    FileRef file = TRY(make_host_file(handle, attributes, kept_flags(flags)));
+    if (file->path == nullptr) set_path(*file, place.view());
+    return file;
+}
+
+Res<void> stat_path(Thread& thread, i32 dirfd, const char* path, bool follow, Stat& stat) {
+    Place place;
+    TRY(walk(thread, dirfd, path, follow ? u32{kFollow} : 0, place));
+    gate::Attributes attributes;
+    bool inside = TRY(ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
+        return g_gate->DkStreamAttributesQuery(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, &answer);
+    }));
+    if (!inside) {
+        fill_stat(attributes, stat);
+        return {};
+    }
+    if (place.magic.get() != nullptr) return place.magic->stat(thread, stat);
+    if (place.inode.get() == nullptr) return Failure{Errno::noent};
+    return place.inode->stat(thread, stat);
+}
+
+Res<void> stat_at(Thread& thread, i32 dirfd, u64 user_path, u32 at_flags, Stat& stat) {
+    char path[kPathMax];
+    usize length = 0;
+    if (user_path != 0 || (at_flags & kAtEmptyPath) == 0) length = TRY(copy_path(path, user_path));
+    if (length == 0 && (at_flags & kAtEmptyPath) != 0) {
+        if (dirfd == kAtWorkingDirectory) return stat_path(thread, dirfd, ".", true, stat);
+        HeldFile file;
+        TRY(file.hold(thread, static_cast<u32>(dirfd)));
+        return file->stat(thread, stat);
+    }
+    return stat_path(thread, dirfd, path, (at_flags & kAtSymlinkNoFollow) == 0, stat);
+}
+
+Res<void> install_standard_streams(FdTable& table) {
+    static constexpr const char* kNames[] = {"stdin:", "stdout:", "stderr:"};
+    for (u32 fd = 0; fd < 3; ++fd) {
+        gate::Handle handle;
+        gate::Attributes attributes;
+        u32 access = fd == 0 ? u32{gate::kAccessRead} : u32{gate::kAccessWrite};
+        gate::Err error = g_gate->DkStreamOpen(kNames[fd], access, 0, gate::kCreateNever, 0, &handle, &attributes);
+        if (error != gate::Err::ok) continue;  // started without it: the descriptor is closed here, too
+        u32 flags = fd == 0 ? u32{kReadOnlyFlag} : u32{kWriteOnlyFlag};
+        if (attributes.type == gate::StreamType::character || attributes.type == gate::StreamType::socket)
+            flags = kReadWriteFlag;
+        auto made = make_stream_file(handle, attributes, flags | kLargeFileFlag);
+        if (!made.ok()) {
+            g_gate->DkObjectClose(handle);
+            return Failure{made.error()};
+        }
+        FileRef file = made.take();
+        file->has_local = 1;
+        if (file->path == nullptr && attributes.type == gate::StreamType::null) set_path(*file, "/dev/null");
+        if (file->path == nullptr && attributes.type == gate::StreamType::pipe) {
+            TextBuffer<40> name;
+            name.add("pipe:[", attributes.identity, "]");
+            set_path(*file, name.view());
+        }
+        TRY(table.install_at(static_cast<FileRef&&>(file), fd, false));
+    }
+    return {};
+}
+
+}  // namespace postern::libos
