@@ -9,6 +9,7 @@ using namespace postern::gate;
 namespace {
 
 const Calls* g;
+const LibOsParameters* parameters_;
 Handle output;
 
 void print(std::string_view text) {
@@ -66,15 +67,15 @@ void bomb() {
 
 void eat(u64 base, bool shared) {
     Handle arena = 0;
+    u64 arena_size = parameters_->arena_size;
     if (shared) g->DkStreamOpen("memory:arena", kAccessRead | kAccessWrite, 0, kCreateNever, 0, &arena, nullptr);
     constexpr u64 kStep = 1 << 20;
     for (u64 i = 0;; ++i) {
         u64 address = base + i * kStep;
         Err error = shared ? g->DkStreamMap(arena, address, kStep, i * kStep, kProtRead | kProtWrite, kMapShared)
-                           : g->DkVirtualMemoryAlloc(address, kStep, kAllocReserve | kAllocCommit, kProtRead | kProtWrite);
-        if (error != Err::ok) {
+                           : g->DkVirtualMemoryAlloc(address, kStep, kAllocCommit, kProtRead | kProtWrite);
+        if (error != Err::ok || (shared && (i + 1) * kStep > arena_size)) {
             say("refused after ", i, " MiB");
-            if (shared) sleep_for_ever();
             return;
         }
         for (u64 page = 0; page < kStep; page += 4096) *reinterpret_cast<volatile u8*>(address + page) = 1;
@@ -101,6 +102,7 @@ void open(const char* uri, u32 access, u32 create) {
 
 extern "C" [[noreturn]] void LibOsInitialize(const LibOsParameters* parameters) {
     g = parameters->calls;
+    parameters_ = parameters;
     g->DkStreamOpen("stdout:", kAccessWrite, 0, kCreateNever, 0, &output, nullptr);
     std::string_view what = parameters->argument_count > 1 ? parameters->arguments[1] : "exit";
     const char* argument = parameters->argument_count > 2 ? parameters->arguments[2] : "0";

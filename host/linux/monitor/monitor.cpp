@@ -73,7 +73,7 @@ Result<LaunchResult, LaunchError> Monitor::run() {
     } else {
         names_ = std::make_unique<Names>(view_.table(), fallback("openat2"));
         requests_ = std::make_unique<Requests>(*names_, *this, memory_limit_);
-        memory_poll_ = started_ + 50 * kMillisecond;
+        memory_poll_ = started_ + 20 * kMillisecond;
         loop();
     }
     finish();
@@ -337,8 +337,8 @@ void Monitor::poll_memory() {
                                 megabytes(memory_limit_) + ", and was ended; raise the limit with --memory");
         return stop(137);
     }
-    // A program that is near its limit is looked at more often.
-    u64 period = total > memory_limit_ / 2 ? 20 : total > memory_limit_ / 8 ? 100 : 500;
+    // As far ahead as a program needs that touches fresh pages as fast as two processors can, about 4 GiB a second.
+    u64 period = std::clamp<u64>((memory_limit_ - total) / (4 << 20), 10, 250);
     memory_poll_ = now_ns() + period * kMillisecond;
 }
 

@@ -26,7 +26,7 @@ FileSystemClass classify_file_system(int descriptor);
 enum class PlaceKind : u8 {
     none,
     object,     ///< exists on the host: `fd`, `status`
-    missing,    ///< does not exist, but its parent may: create it at `canonical`
+    missing,    ///< does not exist; parent() tells whether it could be made at `canonical`
     synthetic,  ///< a directory made of routes
     inside,     ///< served by the library OS: resolve `canonical` there
 };
@@ -49,8 +49,8 @@ public:
     Names(const Names&) = delete;
     Names& operator=(const Names&) = delete;
 
-    /// Resolves the absolute `path`. `follow`: a link in the last component, too. Err::not_found when a directory on
-    /// the way does not exist; Place::missing when only the last component does not. Err::busy: the way leads over a
+    /// Resolves the absolute `path`. `follow`: a link in the last component, too. What does not exist below a
+    /// route is PlaceKind::missing, what no rule grants Err::not_found. Err::busy: the way leads over a
     /// file system that may hang; ask again in a worker (see set_in_worker).
     gate::Err resolve(std::string_view path, bool follow, Place& place);
     /// The directory on the host that holds `place` (object or missing), opened with O_PATH, and the last component.

@@ -19,6 +19,7 @@ namespace {
 
 constexpr u64 kMinimumArena = 64ull << 20;
 constexpr u64 kMaximumArena = 1ull << 40;  ///< as layout.hpp has room
+constexpr u64 kHostReserve = 288ull << 20;  ///< handle table, small memory, thread areas of entry
 constexpr usize kMaxConfig = 24 << 10;
 constexpr int kHighDescriptor = 64;        ///< sources of start descriptors are kept above the targets
 
@@ -189,7 +190,8 @@ Result<void, LaunchError> Monitor::start() {
     start.entry = high.back().get();
     start.arguments = arguments.data();
     start.environment = environment.data();
-    start.data_limit = memory_limit_;
+    // RLIMIT_DATA counts address space. What the host part reserves for itself and hardly uses comes on top.
+    start.data_limit = memory_limit_ + kHostReserve;
     start.drop_privileges = geteuid() == 0;
     start.second_wall = geteuid() == 0 && !options_.no_namespaces;
     TRY(keeper_.start(start));
