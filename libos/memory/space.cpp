@@ -66,6 +66,10 @@ Res<Space*> Space::create() {
     return space;
 }
 
+Space::~Space() {
+    while (spares_ != nullptr) heap::destroy(take_spare());
+}
+
 void Space::choose_bases() {
     // Linux's layout with the top lowered to user_high: stack, then libraries downwards, and position-independent
     // programs at two thirds. 28 bits of randomness for libraries and programs, 22 for the stack, as x86-64 Linux.

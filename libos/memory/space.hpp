@@ -27,6 +27,7 @@ enum RemapFlag : u32 { kRemapMayMove = 1, kRemapFixed = 2, kRemapDontUnmap = 4 }
 class Space {
 public:
     static Res<Space*> create();
+    ~Space();
 
     /// mmap(2), with the file already looked up (null: anonymous). `flags` are Linux MAP_*. References `file`.
     Res<u64> map(u64 address, u64 size, u32 prot, u32 flags, File* file, u64 offset, MappingKind kind);

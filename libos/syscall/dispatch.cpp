@@ -39,7 +39,13 @@ u64* g_reported;  // in the arena: one bit per call
         auto served = call_functions()[number](thread, arguments);
         result = served.ok() ? static_cast<u64>(served.value()) : static_cast<u64>(-static_cast<i64>(served.error()));
     }
-    trace_leave(line, number, arguments, shown, result);
+    if (&current_thread() == &thread) {
+        trace_leave(line, number, arguments, shown, result);
+    } else {
+        // The call ended a vfork context: this is the parent's thread again, and the result is its vfork's.
+        line.clear();
+        trace_resumed(line, result);
+    }
     frame->rax = result;
 }
 

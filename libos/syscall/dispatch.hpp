@@ -25,4 +25,7 @@ u32 trace_enter(TraceLine& line, u64 number, Arguments arguments);
 /// `result` as in rax.
 void trace_leave(TraceLine& line, u64 number, Arguments arguments, u32 shown, u64 result);
 
+/// A thread goes on after its vfork child has left it.
+void trace_resumed(TraceLine& line, u64 result);
+
 }  // namespace postern::libos

@@ -43,4 +43,9 @@ void trace_leave(TraceLine& line, u64 number, Arguments arguments, u32 shown, u6
     print(line);
 }
 
+void trace_resumed(TraceLine& line, u64 result) {
+    line.add("<... vfork resumed>) = ", static_cast<i64>(result));
+    print(line);
+}
+
 }  // namespace postern::libos

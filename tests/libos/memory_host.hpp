@@ -7,7 +7,7 @@
 
 namespace postern::libos::testing {
 
-inline constexpr u64 kLow = 0x1000'0000'0000, kHigh = 0x1800'0000'0000;
+inline constexpr u64 kLow = 0x1100'0000'0000, kHigh = 0x1900'0000'0000;
 
 /// Idempotent: sets g_gate, g_parameters, g_host, this thread's GS base, and fault fix-ups on SIGSEGV and SIGBUS.
 Process& set_up();
