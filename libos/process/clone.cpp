@@ -383,6 +383,10 @@ Res<void> fork_picoprocess(Process& parent, Process& child, Thread& child_thread
 
 void enter_forked_picoprocess(Process& process, Thread& thread) {
     gate::ThreadControl* control = gate::thread_control();
+    // Shared memory is not mapped in a fresh child. Reading first lets the kernel map the neighbourhood at once, which
+    // it does not do for writes.
+    (void)*reinterpret_cast<volatile u8*>(&process_table());
+    (void)*reinterpret_cast<volatile u8*>(&process);
     locks_join(control->host_id);
     stacks_after_fork(thread.stack);
     thread.control = control;

@@ -114,7 +114,7 @@ void set_page_bits(u64 first, u64 count, bool used) {
 
 Res<void> initialize(u64 size) {
     size = page_floor(size);
-    if (size < (1u << 20)) return Failure{Errno::inval};
+    if (size < (4u << 20)) return Failure{Errno::inval};
     gate::Handle stream;
     TRY(check(g_gate->DkStreamOpen("memory:arena", gate::kAccessRead | gate::kAccessWrite, 0, gate::kCreateNever, 0,
                                    &stream, nullptr)));
@@ -123,15 +123,19 @@ Res<void> initialize(u64 size) {
     Header& head = header();
     u64 limit = g_parameters->process_limit + 64;
     head.holder_count = limit < 1024 ? 1024 : limit > 65536 ? 65536 : limit;
-    u64 at = kArenaAddress + kPageSize;
-    head.bitmap = reinterpret_cast<u64*>(at);
-    at += page_ceil(size / kPageSize / 8 + 8);
-    auto holders = reinterpret_cast<Holder*>(at);
-    at += page_ceil(head.holder_count * sizeof(Holder));
-    head.logs = reinterpret_cast<UndoLog*>(at);
-    at += page_ceil(head.holder_count * sizeof(UndoLog));
-    head.first_page = at;
-    head.pages = (kArenaAddress + size - at) / kPageSize;
+    // What every process touches (header, holders, the first objects) lies together at the start: the kernel maps
+    // neighbours of a page that is read, so that a forked process faults once for all of it.
+    u64 low = kArenaAddress + kPageSize;
+    u64 high = kArenaAddress + size;
+    auto holders = reinterpret_cast<Holder*>(low);
+    low += page_ceil(head.holder_count * sizeof(Holder));
+    high -= page_ceil(size / kPageSize / 8 + 8);
+    head.bitmap = reinterpret_cast<u64*>(high);
+    high -= page_ceil(head.holder_count * sizeof(UndoLog));
+    head.logs = reinterpret_cast<UndoLog*>(high);
+    if (high < low + (64 << 10)) return Failure{Errno::inval};
+    head.first_page = low;
+    head.pages = (high - low) / kPageSize;
     head.stream = stream;
     head.holders = holders;
     head.magic = kMagic;

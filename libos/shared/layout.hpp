@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the arena is laid out: header, registry of lock holders, page bitmap, pages. Everything untouched is zero and
-// costs no memory, so an idle family pays for the few pages that it uses.
+// How the arena is laid out: header, registry of lock holders, pages; at the end undo logs and the page bitmap.
+// Everything untouched is zero and costs no memory, so an idle family pays for the few pages that it uses.
 #pragma once
 
 #include "libos/shared/arena.hpp"
