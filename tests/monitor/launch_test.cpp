@@ -57,7 +57,10 @@ Started start(std::vector<std::string> options, std::vector<std::string> guest, 
             sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
             sock_fprog program{1, &allow};
             prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-            if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program) < 0) _exit(98);
+            int listener = static_cast<int>(
+                syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program));
+            if (listener < 0) _exit(98);
+            fcntl(listener, F_SETFD, 0);  // somebody listens as long as it is open
         }
         std::string libos = std::string{"libos="} + MONITOR_GUEST;
         std::vector<char*> arguments{const_cast<char*>(LAUNCH_GUEST), libos.data()};

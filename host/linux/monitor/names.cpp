@@ -146,6 +146,13 @@ Names::~Names() {
     if (self_descriptors_ >= 0) close(self_descriptors_);
 }
 
+void Names::set_in_worker() {
+    in_worker_ = true;
+    // "self" was the monitor when this was opened.
+    if (self_descriptors_ >= 0) close(self_descriptors_);
+    self_descriptors_ = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
 Names::State& Names::state(const Route& route) { return states_[static_cast<usize>(&route - table_.all().data())]; }
 
 void Names::note_refusal(std::string_view name, const Route* rule) {

@@ -68,8 +68,8 @@ public:
     /// Do rules other than the one that covers `path` put names directly below it, or hide some?
     bool overlaid(std::string_view path) const;
 
-    /// Calls may hang from now on, because this process is one that can be killed.
-    void set_in_worker() { in_worker_ = true; }
+    /// Calls may hang from now on, because this process is one that can be killed. After fork.
+    void set_in_worker();
     /// Did a call since the last asking end with Err::busy because it has to be made in a worker?
     bool take_needs_worker() { return std::exchange(needs_worker_, false); }
     void need_worker() { needs_worker_ = true; }
