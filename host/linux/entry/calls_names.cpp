@@ -4,6 +4,7 @@
 #include "base/memory.hpp"
 #include "host/linux/entry/attributes.hpp"
 #include "host/linux/entry/calls.hpp"
+#include "host/linux/entry/guarded.hpp"
 #include "host/linux/entry/handles.hpp"
 #include "host/linux/entry/host_call.hpp"
 #include "host/linux/entry/request.hpp"
@@ -86,6 +87,7 @@ void hand_over(const Slot& slot, Attributes* attributes) {
                              (slot.cache != 0 ? u32{gate::kNameCacheable} : 0);
     u32 length = slot.text_length, target = slot.second_length;
     if (name == nullptr || length >= kMaxPath || target >= kMaxPath || length + 1 > capacity) return;
+    if (!writable(name, length + 1 + target + 1 > capacity ? length + 1 : length + 1 + target + 1)) return;
     memcpy(name, slot.names, length + 1);
     attributes->name_length = length;
     if (length + 1 + target + 1 > capacity) return;
@@ -246,8 +248,10 @@ Err DkStreamOpen(const char* uri, u32 access, u32 mode, u32 create, u32 options,
     if (name == "stderr:") return open_standard(2, options, stream, attributes);
     if (name == "null:") return open_null(access, stream, attributes);
     if (starts_with(name, "pipe")) return open_pipe(name, access, options, stream, attributes);
-    // Whatever else there may be is a matter of routes.
-    return open_file(name, access, mode, create, options, stream, attributes);
+    // No route leads anywhere by another scheme; without one it is no name at all.
+    for (usize i = 1; i < name.size(); ++i)
+        if (name[i] == ':') return Err::not_found;
+    return Err::bad_argument;
 }
 
 Err DkStreamDelete(const char* uri, u32 directory) {

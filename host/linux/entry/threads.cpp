@@ -123,15 +123,16 @@ u32 thread_area_count() { return __atomic_load_n(&area_count, __ATOMIC_ACQUIRE);
 
 bool single_threaded() { return __atomic_load_n(&live_threads, __ATOMIC_ACQUIRE) == 1; }
 
-void kick(ThreadArea& area) {
+bool kick(ThreadArea& area) {
     u32 tid = __atomic_load_n(&area.tid, __ATOMIC_ACQUIRE);
-    if (tid != 0 && tid != ~0u) call(__NR_tgkill, g_process.id, tid, kKickSignal);
+    return tid != 0 && tid != ~0u && call(__NR_tgkill, g_process.id, tid, kKickSignal) == 0;
 }
 
 void nudge(ThreadArea& area) {
     // The signal queues (it is a real-time one): as many arrive as are counted, whichever of them is taken for which.
     __atomic_add_fetch(&area.nudges, 1, __ATOMIC_SEQ_CST);
-    kick(area);
+    // Without a signal under way the count would swallow an interrupt (the queue of signals may be full).
+    if (!kick(area)) __atomic_sub_fetch(&area.nudges, 1, __ATOMIC_SEQ_CST);
 }
 
 void flush_counters() {

@@ -33,8 +33,8 @@ void adopt_after_fork();
 u32 thread_area_count();
 /// Is there only the calling thread in this address space?
 bool single_threaded();
-/// DkThreadInterrupt for a thread of this picoprocess.
-void kick(ThreadArea& area);
+/// DkThreadInterrupt for a thread of this picoprocess. False: it has ended, or its queue of signals is full.
+bool kick(ThreadArea& area);
 /// Makes a thread that is `polling` look at its objects again; no interrupt, and without effect in any other thread.
 void nudge(ThreadArea& area);
 /// Bit of ThreadControl::pending while a nudge is to be acted on. Only wait loops see it.
