@@ -169,7 +169,7 @@ def run(*guest_args, extra=(), timeout=240):
 
 def allowed_numbers():
     out = subprocess.run([args.postern, "wall", "--json"], capture_output=True, text=True).stdout
-    return {c["number"]: c["name"] for c in json.loads(out)["calls"]}
+    return {call["number"]: call["name"] for call in json.loads(out)}
 
 
 ATTACKS = {}
@@ -282,6 +282,7 @@ def slots(canaries):
     out, _ = run("slots", canaries.secret)
     m = re.search(r"slots answered=(\d+) leaked=(\d+)", out)
     verdict("slots: forged and racing requests never open the canary", bool(m) and m.group(2) == "0", out[-200:])
+    verdict("slots: numbers beyond the file end the caller", out.count("slots outside killed") == 3, out[-200:])
     verdict("slots: the monitor still serves", "still-served yes" in out, out[-200:])
 
 
