@@ -47,7 +47,7 @@ InodeRef inside_directory(std::string_view path);
 Res<usize> copy_path(char (&buffer)[kPathMax], u64 user);
 
 /// One gate call about a host name, repeated inside when links lead there. `ask(place, attributes)` is called with the
-/// buffer for canonical names lent, for host places only; answers Err. Returns true when the place is inside by now.
+/// buffer for canonical names lent (it may lend a larger one), for host places only; answers Err. Returns true when the place is inside by now.
 template <class Ask>
 Res<bool> ask_host(Thread& thread, Place& place, gate::Attributes& attributes, Ask ask) {
     char name[kPathMax];
@@ -59,7 +59,7 @@ Res<bool> ask_host(Thread& thread, Place& place, gate::Attributes& attributes, A
         gate::Err error = ask(place, attributes);
         if (error == gate::Err::ok) {
             if (attributes.name_length != 0 && attributes.name_length < kPathMax) {
-                memcpy(place.uri + kScheme, name, attributes.name_length + 1);
+                memcpy(place.uri + kScheme, attributes.name, attributes.name_length + 1);
                 place.length = attributes.name_length;
             }
             attributes.name = nullptr;
@@ -68,7 +68,7 @@ Res<bool> ask_host(Thread& thread, Place& place, gate::Attributes& attributes, A
         if (error != gate::Err::not_found || (attributes.name_flags & gate::kNameInside) == 0 ||
             attributes.name_length == 0)
             return Failure{to_errno(error)};
-        TRY(walk_on(thread, name, place));
+        TRY(walk_on(thread, attributes.name, place));
     }
 }
 

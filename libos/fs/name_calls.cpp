@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+// Calls that make, change and remove names.
+#include "libos/fs/mount.hpp"
+#include "libos/fs/open.hpp"
+#include "libos/gate.hpp"
+#include "libos/process/process.hpp"
+#include "libos/syscall/table.hpp"
+#include "libos/user.hpp"
+
+namespace postern::libos {
+
+namespace {
+
+Res<i64> open_at(Thread& thread, i32 dirfd, u64 user_path, u32 flags, u32 mode) {
+    char path[kPathMax];
+    TRY(copy_path(path, user_path));
+    FileRef file = TRY(open_path(thread, dirfd, path, flags, mode));
+    u32 fd = TRY(thread.process->files->install(static_cast<FileRef&&>(file), (flags & kCloseOnExecFlag) != 0));
+    return static_cast<i64>(fd);
+}
+
+/// A place for something new: EEXIST when inside and taken.
+Res<void> new_place(Thread& thread, i32 dirfd, u64 user_path, Place& place) {
+    char path[kPathMax];
+    TRY(copy_path(path, user_path));
+    return walk(thread, dirfd, path, kMayBeMissing, place);
+}
+
+Res<void> check_new(const Place& place) {
+    if (place.inode.get() != nullptr || place.magic.get() != nullptr) return Failure{Errno::exist};
+    if (place.directory.get() == nullptr) return Failure{Errno::noent};
+    return {};
+}
+
+Res<i64> make_directory(Thread& thread, i32 dirfd, u64 user_path, u32 mode) {
+    Place place;
+    TRY(new_place(thread, dirfd, user_path, place));
+    mode = mode & 01777 & ~thread.process->fs->umask;
+    gate::Attributes attributes;
+    gate::Handle handle = gate::kNoHandle;
+    bool inside = TRY(ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
+        return g_gate->DkStreamOpen(at.uri, gate::kAccessRead, mode, gate::kCreateAlways, gate::kOpenMakeDirectory,
+                                    &handle, &answer);
+    }));
+    if (!inside) {
+        if (handle != gate::kNoHandle) g_gate->DkObjectClose(handle);
+        return 0;
+    }
+    TRY(check_new(place));
+    TRY(place.directory->make_directory(thread, place.name(), mode));
+    return 0;
+}
+
+Res<i64> remove_name(Thread& thread, i32 dirfd, u64 user_path, bool directory) {
+    char path[kPathMax];
+    TRY(copy_path(path, user_path));
+    Place place;
+    TRY(walk(thread, dirfd, path, 0, place));
+    bool inside = TRY(act_host(thread, place,
+                               [&](Place& at) { return g_gate->DkStreamDelete(at.uri, directory ? 1 : 0); }));
+    if (!inside) return 0;
+    if (directory && place.last_dots != 0) return Failure{place.last_dots == 1 ? Errno::inval : Errno::notempty};
+    if (place.directory.get() == nullptr) return Failure{directory ? Errno::busy : Errno::isdir};
+    if (!directory && place.must_be_directory) return Failure{place.inode->is_directory() ? Errno::isdir : Errno::notdir};
+    TRY(place.directory->remove(thread, place.name(), directory));
+    return 0;
+}
+
+/// Asks where a host name leads that a call without an answer of its own has refused. False: nowhere inside.
+bool leads_inside(Thread& thread, Place& place) {
+    if (place.inside) return false;
+    gate::Attributes attributes;
+    auto inside = ask_host(thread, place, attributes, [](Place& at, gate::Attributes& answer) {
+        return g_gate->DkStreamAttributesQuery(at.uri, gate::kOpenNoFollow, &answer);
+    });
+    return inside.ok() && inside.value();
+}
+
+Res<i64> rename_at(Thread& thread, i32 old_dirfd, u64 old_user, i32 new_dirfd, u64 new_user, u32 flags) {
+    constexpr u32 kNoReplace = 1, kExchange = 2;
+    if ((flags & ~(kNoReplace | kExchange)) != 0 || flags == (kNoReplace | kExchange)) return Failure{Errno::inval};
+    Place from, to;
+    {
+        char path[kPathMax];
+        TRY(copy_path(path, old_user));
+        TRY(walk(thread, old_dirfd, path, 0, from));
+    }
+    TRY(new_place(thread, new_dirfd, new_user, to));
+    for (u32 attempt = 0;; ++attempt) {
+        if (!from.inside && !to.inside) {
+            gate::Err error = g_gate->DkStreamRename(from.uri, to.uri, flags);
+            if (error == gate::Err::ok) return 0;
+            bool moved = (error == gate::Err::not_found || error == gate::Err::cross_device) && attempt == 0 &&
+                         (leads_inside(thread, from) | leads_inside(thread, to));
+            if (!moved) return Failure{to_errno(error)};
+            continue;
+        }
+        if (from.inside != to.inside) {
+            // The other may lead inside through a link.
+            Place& outside = from.inside ? to : from;
+            if (attempt == 0 && leads_inside(thread, outside)) continue;
+            return Failure{Errno::xdev};
+        }
+        break;
+    }
+    if (from.last_dots != 0 || to.last_dots != 0 || from.directory.get() == nullptr || to.directory.get() == nullptr)
+        return Failure{Errno::busy};
+    if (from.directory->device != to.directory->device) return Failure{Errno::xdev};
+    if (mount_of(from.view()) != mount_of(to.view())) return Failure{Errno::xdev};
+    if (!from.inode->is_directory() && (from.must_be_directory || to.must_be_directory)) return Failure{Errno::notdir};
+    TRY(from.directory->rename(thread, from.name(), *to.directory, to.name(), flags));
+    return 0;
+}
+
+Res<i64> link_at(Thread& thread, i32 old_dirfd, u64 old_user, i32 new_dirfd, u64 new_user, u32 flags) {
+    if ((flags & ~(kAtSymlinkFollow | kAtEmptyPath)) != 0) return Failure{Errno::inval};
+    Place from, to;
+    {
+        char path[kPathMax];
+        usize length = TRY(copy_path(path, old_user));
+        if (length == 0 && (flags & kAtEmptyPath) != 0) {
+            FileRef file = TRY(thread.process->files->get(static_cast<u32>(old_dirfd)));
+            if (file->inode == nullptr) return Failure{Errno::xdev};
+            from.inside = true;
+            from.inode = InodeRef::share(file->inode);
+        } else {
+            TRY(walk(thread, old_dirfd, path, (flags & kAtSymlinkFollow) != 0 ? u32{kFollow} : 0, from));
+        }
+    }
+    TRY(new_place(thread, new_dirfd, new_user, to));
+    for (u32 attempt = 0;; ++attempt) {
+        if (from.inside && to.inside) break;
+        if (!from.inside && !to.inside) {
+            gate::Err error = g_gate->DkStreamLink(from.uri, to.uri, gate::LinkKind::hard);
+            if (error == gate::Err::ok) return 0;
+            bool moved = error == gate::Err::not_found && attempt == 0 &&
+                         (leads_inside(thread, from) | leads_inside(thread, to));
+            if (!moved) return Failure{to_errno(error)};
+            continue;
+        }
+        if (attempt == 0 && leads_inside(thread, from.inside ? to : from)) continue;
+        return Failure{Errno::xdev};
+    }
+    TRY(check_new(to));
+    if (to.must_be_directory) return Failure{Errno::noent};
+    if (from.inode.get() == nullptr) return Failure{from.magic.get() != nullptr ? Errno::xdev : Errno::noent};
+    TRY(to.directory->add_name(thread, to.name(), *from.inode));
+    return 0;
+}
+
+Res<i64> symlink_at(Thread& thread, u64 user_target, i32 dirfd, u64 user_path) {
+    char target[kPathMax];
+    usize target_length = TRY(copy_path(target, user_target));
+    if (target_length == 0) return Failure{Errno::noent};
+    Place place;
+    TRY(new_place(thread, dirfd, user_path, place));
+    bool inside = TRY(act_host(
+        thread, place, [&](Place& at) { return g_gate->DkStreamLink(target, at.uri, gate::LinkKind::symbolic); }));
+    if (!inside) return 0;
+    TRY(check_new(place));
+    if (place.must_be_directory) return Failure{Errno::noent};
+    TRY(place.directory->make_link(thread, place.name(), target));
+    return 0;
+}
+
+Res<i64> make_node(Thread& thread, i32 dirfd, u64 user_path, u32 mode) {
+    u32 type = mode & kTypeMask;
+    if (type == 0) type = kTypeRegular;
+    if (type == kTypeCharacter || type == kTypeBlock) return Failure{Errno::perm};
+    if (type != kTypeRegular && type != kTypeFifo && type != kTypeSocket) return Failure{Errno::inval};
+    Place place;
+    TRY(new_place(thread, dirfd, user_path, place));
+    mode = mode & 07777 & ~thread.process->fs->umask;
+    gate::Attributes attributes;
+    gate::Handle handle = gate::kNoHandle;
+    bool inside = TRY(ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
+        // FIFOs and socket names on the host would lead out of the family.
+        if (type != kTypeRegular)
+            return g_gate->DkStreamAttributesQuery(at.uri, gate::kOpenNoFollow, &answer) == gate::Err::ok
+                       ? gate::Err::exists
+                   : (answer.name_flags & gate::kNameInside) != 0 ? gate::Err::not_found
+                                                                 : gate::Err::denied;
+        return g_gate->DkStreamOpen(at.uri, gate::kAccessWrite, mode, gate::kCreateAlways, 0, &handle, &answer);
+    }));
+    if (!inside) {
+        if (handle != gate::kNoHandle) g_gate->DkObjectClose(handle);
+        return 0;
+    }
+    TRY(check_new(place));
+    if (place.must_be_directory) return Failure{Errno::noent};
+    InodeRef made = TRY(place.directory->create(thread, place.name(), type | mode));
+    return 0;
+}
+
+Res<i64> read_link_at(Thread& thread, i32 dirfd, u64 user_path, u64 buffer, u64 size) {
+    if (static_cast<i32>(size) <= 0) return Failure{Errno::inval};
+    char path[kPathMax];
+    usize length = TRY(copy_path(path, user_path));
+    if (length == 0 && dirfd != kAtWorkingDirectory) {
+        // readlinkat(2): an empty path reads the link that an O_PATH descriptor refers to.
+        FileRef file = TRY(thread.process->files->get(static_cast<u32>(dirfd)));
+        if (file->inode == nullptr || (file->status_flags & kPathFlag) == 0) return Failure{Errno::noent};
+        usize count = TRY(file->inode->read_link(thread, path, sizeof path));
+        if (count > size) count = size;
+        TRY(copy_out(buffer, path, count));
+        return static_cast<i64>(count);
+    }
+    Place place;
+    TRY(walk(thread, dirfd, path, 0, place));
+    gate::Attributes attributes;
+    char names[2 * kPathMax];
+    bool inside = TRY(ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
+        answer.name = names;
+        answer.name_capacity = sizeof names;
+        return g_gate->DkStreamAttributesQuery(at.uri, gate::kOpenNoFollow, &answer);
+    }));
+    const char* target;
+    usize count;
+    if (inside) {
+        if (place.inode.get() == nullptr) return Failure{Errno::noent};
+        count = TRY(place.inode->read_link(thread, names, kPathMax));
+        target = names;
+    } else {
+        if (attributes.type != gate::StreamType::symlink) return Failure{Errno::inval};
+        target = names + attributes.name_length + 1;
+        count = attributes.target_length;
+    }
+    if (count > size) count = size;
+    TRY(copy_out(buffer, target, count));
+    return static_cast<i64>(count);
+}
+
+}  // namespace
+
+Res<i64> sys_open(Thread& thread, Arguments arguments) {
+    return open_at(thread, kAtWorkingDirectory, arguments[0], static_cast<u32>(arguments[1]),
+                   static_cast<u32>(arguments[2]));
+}
+Res<i64> sys_creat(Thread& thread, Arguments arguments) {
+    return open_at(thread, kAtWorkingDirectory, arguments[0], kCreateFlag | kWriteOnlyFlag | kTruncateFlag,
+                   static_cast<u32>(arguments[1]));
+}
+Res<i64> sys_openat(Thread& thread, Arguments arguments) {
+    return open_at(thread, fd_of(arguments[0]), arguments[1], static_cast<u32>(arguments[2]),
+                   static_cast<u32>(arguments[3]));
+}
+Res<i64> sys_openat2(Thread& thread, Arguments arguments) {
+    struct How {
+        u64 flags, mode, resolve;
+    };
+    constexpr u64 kKnown = 017777777 | kPathFlag | kTemporaryFlag;
+    constexpr u64 kCached = 0x20;
+    u64 size = arguments[3];
+    if (size < sizeof(How)) return Failure{Errno::inval};
+    if (size > kPageSize) return Failure{Errno::toobig};
+    auto how = TRY(read_user<How>(arguments[2]));
+    for (u64 at = sizeof(How); at < size; ++at) {
+        u8 byte = TRY(read_user<u8>(arguments[2] + at));
+        if (byte != 0) return Failure{Errno::toobig};
+    }
+    bool creates = (how.flags & (kCreateFlag | kTemporaryFlag)) != 0;
+    if ((how.flags & ~kKnown) != 0 || (how.mode & ~07777ull) != 0 || (!creates && how.mode != 0))
+        return Failure{Errno::inval};
+    if ((how.resolve & ~0x3full) != 0) return Failure{Errno::inval};
+    // Restrictions on the way that are not enforced are refused, not ignored.
+    if ((how.resolve & kCached) != 0) return Failure{Errno::again};
+    if (how.resolve != 0) return Failure{Errno::nosys};
+    return open_at(thread, fd_of(arguments[0]), arguments[1], static_cast<u32>(how.flags), static_cast<u32>(how.mode));
+}
+
+Res<i64> sys_mkdir(Thread& thread, Arguments arguments) {
+    return make_directory(thread, kAtWorkingDirectory, arguments[0], static_cast<u32>(arguments[1]));
+}
+Res<i64> sys_mkdirat(Thread& thread, Arguments arguments) {
+    return make_directory(thread, fd_of(arguments[0]), arguments[1], static_cast<u32>(arguments[2]));
+}
+Res<i64> sys_rmdir(Thread& thread, Arguments arguments) {
+    return remove_name(thread, kAtWorkingDirectory, arguments[0], true);
+}
+Res<i64> sys_unlink(Thread& thread, Arguments arguments) {
+    return remove_name(thread, kAtWorkingDirectory, arguments[0], false);
+}
+Res<i64> sys_unlinkat(Thread& thread, Arguments arguments) {
+    if ((arguments[2] & ~u64{kAtRemoveDirectory}) != 0) return Failure{Errno::inval};
+    return remove_name(thread, fd_of(arguments[0]), arguments[1], arguments[2] != 0);
+}
+Res<i64> sys_rename(Thread& thread, Arguments arguments) {
+    return rename_at(thread, kAtWorkingDirectory, arguments[0], kAtWorkingDirectory, arguments[1], 0);
+}
+Res<i64> sys_renameat(Thread& thread, Arguments arguments) {
+    return rename_at(thread, fd_of(arguments[0]), arguments[1], fd_of(arguments[2]), arguments[3], 0);
+}
+Res<i64> sys_renameat2(Thread& thread, Arguments arguments) {
+    return rename_at(thread, fd_of(arguments[0]), arguments[1], fd_of(arguments[2]), arguments[3],
+                     static_cast<u32>(arguments[4]));
+}
+Res<i64> sys_link(Thread& thread, Arguments arguments) {
+    return link_at(thread, kAtWorkingDirectory, arguments[0], kAtWorkingDirectory, arguments[1], 0);
+}
+Res<i64> sys_linkat(Thread& thread, Arguments arguments) {
+    return link_at(thread, fd_of(arguments[0]), arguments[1], fd_of(arguments[2]), arguments[3],
+                   static_cast<u32>(arguments[4]));
+}
+Res<i64> sys_symlink(Thread& thread, Arguments arguments) {
+    return symlink_at(thread, arguments[0], kAtWorkingDirectory, arguments[1]);
+}
+Res<i64> sys_symlinkat(Thread& thread, Arguments arguments) {
+    return symlink_at(thread, arguments[0], fd_of(arguments[1]), arguments[2]);
+}
+Res<i64> sys_mknod(Thread& thread, Arguments arguments) {
+    return make_node(thread, kAtWorkingDirectory, arguments[0], static_cast<u32>(arguments[1]));
+}
+Res<i64> sys_mknodat(Thread& thread, Arguments arguments) {
+    return make_node(thread, fd_of(arguments[0]), arguments[1], static_cast<u32>(arguments[2]));
+}
+Res<i64> sys_readlink(Thread& thread, Arguments arguments) {
+    return read_link_at(thread, kAtWorkingDirectory, arguments[0], arguments[1], arguments[2]);
+}
+Res<i64> sys_readlinkat(Thread& thread, Arguments arguments) {
+    return read_link_at(thread, fd_of(arguments[0]), arguments[1], arguments[2], arguments[3]);
+}
+
+}  // namespace postern::libos
