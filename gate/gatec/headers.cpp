@@ -20,7 +20,8 @@ std::string rule_of(const Param& param) {
     if (param.unit == Unit::page_bytes)  // a position in a stream may be 0, a size may not
         return param.name == "offset" ? "page_multiple, 0" : "page_size, 0";
     const DomainInfo& domain = info(param.domain);
-    if (is_pointer(param.type)) return "any, 0";
+    // Buffers and lists may be null while their size is 0.
+    if (is_pointer(param.type)) return param.optional || !param.sized_by.empty() ? "any, 0" : "not_null, 0";
     switch (domain.scale) {
         case Scale::any: return "any, 0";
         case Scale::flags: return cat("mask, ", domain.limit);
@@ -99,6 +100,10 @@ std::string emit_checks() {
     text += cat("inline constexpr u16 kFirstRule[] = {\n", starts, "};\n\n");
     text += cat("inline constexpr ArgumentRule kArgumentRules[] = {\n", rules, "};\n\n");
     text += cat("inline constexpr u32 kErrors[] = {\n", errors, "};\n\n");
+    u64 unsupported = 0;
+    for (usize i = 0; i < kCallCount; ++i)
+        if (kTable[i].linux_status == Status::unsupported) unsupported |= 1ull << kTable[i].number;
+    text += cat("inline constexpr u64 kUnsupportedOnLinux = ", unsupported, "ull;\n\n");
     text += cat("inline constexpr const char* kCallNames[] = {\n", names, "};\n\n");
     text += "}  // namespace generated\n\n}  // namespace postern::gate\n";
     return text;

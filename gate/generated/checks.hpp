@@ -159,78 +159,78 @@ inline constexpr ArgumentRule kArgumentRules[] = {
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkThreadCreate: stack
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkThreadCreate: stack_size
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkThreadCreate: parameter
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkThreadCreate: thread
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkThreadCreate: token
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkThreadDelayExecution: nanoseconds
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkThreadCreate: thread
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkThreadCreate: token
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkThreadDelayExecution: nanoseconds
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkThreadExit: clear
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkThreadGetParameter: parameter
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkThreadGetParameter: parameter
     {64, static_cast<Right>(32), false, ValueRule::any, 0},  // DkThreadRaiseException: thread
     {0, static_cast<Right>(0), false, ValueRule::mask, 8191},  // DkThreadRaiseException: code
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkThreadInterrupt: thread
     {0, static_cast<Right>(0), false, ValueRule::maximum, 0},  // DkSegmentBaseSet: segment
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkSegmentBaseSet: base
     {0, static_cast<Right>(0), false, ValueRule::maximum, 1},  // DkNotificationEventCreate: signalled
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkNotificationEventCreate: event
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkNotificationEventCreate: event
     {0, static_cast<Right>(0), false, ValueRule::maximum, 1},  // DkSynchronizationEventCreate: signalled
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkSynchronizationEventCreate: event
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkSynchronizationEventCreate: event
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkSemaphoreCreate: count
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkSemaphoreCreate: maximum
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkSemaphoreCreate: semaphore
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkSemaphoreCreate: semaphore
     {16, static_cast<Right>(32), false, ValueRule::any, 0},  // DkSemaphoreRelease: semaphore
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkSemaphoreRelease: count
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkSemaphoreRelease: previous
     {16, static_cast<Right>(64), false, ValueRule::any, 0},  // DkSemaphorePeek: semaphore
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkSemaphorePeek: count
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkSemaphorePeek: count
     {8, static_cast<Right>(32), false, ValueRule::any, 0},  // DkEventSet: event
     {8, static_cast<Right>(32), false, ValueRule::any, 0},  // DkEventClear: event
     {8, static_cast<Right>(64), false, ValueRule::any, 0},  // DkEventPeek: event
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkEventPeek: signalled
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkEventPeek: signalled
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkObjectsWaitAny: count
     {250, static_cast<Right>(64), false, ValueRule::any, 0},  // DkObjectsWaitAny: handles
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkObjectsWaitAny: deadline
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkObjectsWaitAny: index
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkObjectsWaitAny: index
     {8, static_cast<Right>(32), true, ValueRule::any, 0},  // DkAbortEventRegister: event
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkObjectsWaitReady: count
     {250, static_cast<Right>(64), true, ValueRule::any, 0},  // DkObjectsWaitReady: items
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkObjectsWaitReady: deadline
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkObjectsWaitReady: ready
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkAddressWait: address
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkObjectsWaitReady: ready
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkAddressWait: address
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkAddressWait: expected
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkAddressWait: deadline
     {0, static_cast<Right>(0), false, ValueRule::mask, 3},  // DkAddressWait: flags
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkAddressWake: address
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkAddressWake: address
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkAddressWake: count
     {0, static_cast<Right>(0), false, ValueRule::mask, 3},  // DkAddressWake: flags
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkAddressWake: requeue_to
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkAddressWake: requeue_count
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkAddressWake: expected
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkAddressWake: woken
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkProcessCreate: uri
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkProcessCreate: uri
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkProcessCreate: arguments
     {2, static_cast<Right>(0), true, ValueRule::any, 0},  // DkProcessCreate: streams
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkProcessCreate: stream_count
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkProcessCreate: process
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkProcessCreate: process
     {32, static_cast<Right>(64), false, ValueRule::any, 0},  // DkProcessGetExitCode: process
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkProcessGetExitCode: code
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkProcessGetExitCode: code
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkProcessExit: code
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkProcessFork: result
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamOpen: uri
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkProcessFork: result
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamOpen: uri
     {0, static_cast<Right>(0), false, ValueRule::mask, 15},  // DkStreamOpen: access
     {0, static_cast<Right>(0), false, ValueRule::maximum, 4095},  // DkStreamOpen: mode
     {0, static_cast<Right>(0), false, ValueRule::maximum, 2},  // DkStreamOpen: create
     {0, static_cast<Right>(0), false, ValueRule::mask, 127},  // DkStreamOpen: options
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamOpen: stream
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamOpen: stream
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamOpen: attributes
     {2, static_cast<Right>(1), false, ValueRule::any, 0},  // DkStreamRead: stream
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamRead: offset
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamRead: buffer
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamRead: size
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamRead: actual
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamRead: actual
     {2, static_cast<Right>(2), false, ValueRule::any, 0},  // DkStreamWrite: stream
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamWrite: offset
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamWrite: buffer
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamWrite: size
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamWrite: actual
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamWrite: actual
     {2, static_cast<Right>(1), false, ValueRule::any, 0},  // DkStreamMap: stream
     {0, static_cast<Right>(0), false, ValueRule::page_multiple, 0},  // DkStreamMap: address
     {0, static_cast<Right>(0), false, ValueRule::page_size, 0},  // DkStreamMap: size
@@ -241,37 +241,37 @@ inline constexpr ArgumentRule kArgumentRules[] = {
     {0, static_cast<Right>(0), false, ValueRule::page_size, 0},  // DkStreamUnmap: size
     {2, static_cast<Right>(5), false, ValueRule::any, 0},  // DkStreamMapPeBinary: stream
     {0, static_cast<Right>(0), false, ValueRule::page_multiple, 0},  // DkStreamMapPeBinary: address
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamMapPeBinary: size
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamMapPeBinary: size
     {2, static_cast<Right>(2), false, ValueRule::any, 0},  // DkStreamSetLength: stream
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamSetLength: offset
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamSetLength: length
     {0, static_cast<Right>(0), false, ValueRule::maximum, 6},  // DkStreamSetLength: change
     {6, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamFlush: stream
     {0, static_cast<Right>(0), false, ValueRule::maximum, 1},  // DkStreamFlush: data_only
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamDelete: uri
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamDelete: uri
     {0, static_cast<Right>(0), false, ValueRule::maximum, 1},  // DkStreamDelete: directory
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamRename: uri
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamRename: new_uri
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamRename: uri
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamRename: new_uri
     {0, static_cast<Right>(0), false, ValueRule::mask, 3},  // DkStreamRename: flags
     {2, static_cast<Right>(64), false, ValueRule::any, 0},  // DkStreamGetEvent: stream
     {0, static_cast<Right>(0), false, ValueRule::mask, 31},  // DkStreamGetEvent: ready
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamGetEvent: event
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamGetEvent: event
     {4, static_cast<Right>(8), false, ValueRule::any, 0},  // DkStreamEnumerateChildren: directory
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamEnumerateChildren: cookie
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamEnumerateChildren: cookie
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamEnumerateChildren: buffer
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamEnumerateChildren: size
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamEnumerateChildren: actual
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamAttributesQuery: uri
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamEnumerateChildren: actual
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamAttributesQuery: uri
     {0, static_cast<Right>(0), false, ValueRule::mask, 14},  // DkStreamAttributesQuery: options
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamAttributesQuery: attributes
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamAttributesQuery: attributes
     {6, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamAttributesQueryByHandle: stream
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamAttributesQueryByHandle: attributes
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamAttributesSet: uri
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamAttributesQueryByHandle: attributes
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamAttributesSet: uri
     {0, static_cast<Right>(0), false, ValueRule::mask, 14},  // DkStreamAttributesSet: options
     {0, static_cast<Right>(0), false, ValueRule::mask, 127},  // DkStreamAttributesSet: mask
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamAttributesSet: attributes
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamLink: target
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamLink: uri
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamAttributesSet: attributes
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamLink: target
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamLink: uri
     {0, static_cast<Right>(0), false, ValueRule::maximum, 1},  // DkStreamLink: kind
     {2, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamLock: stream
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamLock: offset
@@ -284,25 +284,25 @@ inline constexpr ArgumentRule kArgumentRules[] = {
     {128, static_cast<Right>(2), false, ValueRule::any, 0},  // DkHandlePass: channel
     {254, static_cast<Right>(0), true, ValueRule::any, 0},  // DkHandlePass: give
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkHandlePass: received
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkChannelCreate: client
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkChannelCreate: server
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkChannelCreate: client
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkChannelCreate: server
     {128, static_cast<Right>(3), false, ValueRule::any, 0},  // DkChannelCall: channel
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkChannelCall: request
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkChannelCall: size
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkChannelCall: reply
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkChannelCall: capacity
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkChannelCall: actual
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkChannelCall: actual
     {128, static_cast<Right>(3), false, ValueRule::any, 0},  // DkChannelReplyReceive: channel
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkChannelReplyReceive: reply
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkChannelReplyReceive: size
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkChannelReplyReceive: request
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkChannelReplyReceive: capacity
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkChannelReplyReceive: actual
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkChannelReplyReceive: actual
     {128, static_cast<Right>(2), false, ValueRule::any, 0},  // DkChannelSend: channel
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkChannelSend: message
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkChannelSend: size
     {0, static_cast<Right>(0), false, ValueRule::maximum, 8},  // DkSystemTimeQuery: clock
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkSystemTimeQuery: nanoseconds
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkSystemTimeQuery: nanoseconds
     {0, static_cast<Right>(0), false, ValueRule::maximum, 2},  // DkTimerSet: kind
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkTimerSet: nanoseconds
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkRandomBitsRead: buffer
@@ -314,12 +314,12 @@ inline constexpr ArgumentRule kArgumentRules[] = {
     {2, static_cast<Right>(1), false, ValueRule::any, 0},  // DkInputEventRead: input
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkInputEventRead: buffer
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkInputEventRead: size
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkInputEventRead: actual
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkInputEventRead: actual
     {0, static_cast<Right>(0), false, ValueRule::page_multiple, 0},  // DkFrameBufferExport: address
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkFrameBufferExport: width
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkFrameBufferExport: height
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkFrameBufferExport: stride
-    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkFrameBufferExport: frame_buffer
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkFrameBufferExport: frame_buffer
     {2, static_cast<Right>(2), false, ValueRule::any, 0},  // DkFrameBufferNotifyUpdate: frame_buffer
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkFrameBufferNotifyUpdate: x
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkFrameBufferNotifyUpdate: y
@@ -394,6 +394,8 @@ inline constexpr u32 kErrors[] = {
     33554463u,  // DkFrameBufferNotifyUpdate
     33u,  // DkDebugStringPrint
 };
+
+inline constexpr u64 kUnsupportedOnLinux = 4043951024761733120ull;
 
 inline constexpr const char* kCallNames[] = {
     "none",

@@ -33,7 +33,7 @@ inline constexpr Call kStreamCalls[] = {
         in32("create", "must exist, may exist, must not exist", Domain::create) +
         in32("options", "modifiers", Domain::open_options, Unit::bits) +
         new_handle("stream", kStreamOrDirectory, "the stream or directory, with the rights that `access` asks for") +
-        maybe(out(Type::attributes, "attributes", "what DkStreamAttributesQueryByHandle would say; may be null")) +
+        maybe(out(Type::attributes, "attributes", "what DkStreamAttributesQuery would say; may be null")) +
         reason::kName + reason::kChange + fails(Err::exists, "the name exists and must not") +
         fails(Err::is_directory, "the name is a directory and writing was asked") +
         fails(Err::busy, "a program that runs cannot be written") +
@@ -147,7 +147,7 @@ inline constexpr Call kStreamCalls[] = {
         in32("options", "whether a final symbolic link is followed", Domain::attribute_options, Unit::bits) +
         out(Type::attributes, "attributes", "the object's attributes") + reason::kName +
         docs("Asks for a named object's attributes without opening it. With no_follow or link a symbolic link answers "
-             "for itself."),
+             "for itself. A caller that lends a buffer in Attributes::name learns there where the name led."),
 
     call(43, "DkStreamAttributesQueryByHandle", Group::stream) +
         handle("stream", kStreamOrDirectory, Right::none, "the stream or directory") +
@@ -188,7 +188,8 @@ inline constexpr Call kStreamCalls[] = {
         fails(Err::unsupported, "the provider has no locks") + blocking +
         docs("Locks a range of a file against other open streams, advisory. Locks belong to the open stream: forked "
              "picoprocesses share them, the last close releases them. On the Linux host a lock is held by the "
-             "picoprocess that took it, ends with it, and is known inside its family only. On an immutable or read-only route a shared "
+             "picoprocess that took it, ends with it, and is known inside its family only. On an immutable or "
+             "read-only route a shared "
              "lock always succeeds and reaches nobody.") +
         needed("Programs of different families that share a writable folder coordinate by locks (databases, package "
                "managers); what is held must end with its holder, which no file content can promise."),

@@ -6,6 +6,7 @@
 #include "base/memory.hpp"
 #include "host/linux/entry/attributes.hpp"
 #include "host/linux/entry/calls.hpp"
+#include "host/linux/entry/guarded.hpp"
 #include "host/linux/entry/handles.hpp"
 #include "host/linux/entry/host_call.hpp"
 #include "host/linux/entry/request.hpp"
@@ -17,6 +18,7 @@ using gate::DirectoryRecord;
 
 constexpr u64 kRouteCookie = 1ull << 63;
 constexpr u64 kFromKernel = kRouteCookie | 1ull << 62;
+constexpr u64 kMostListed = 65536;  // bytes of records that one call gives at most
 constexpr u8 kLeftOut = 254;  // mark in HostRecord::type
 
 struct HostRecord {
@@ -157,6 +159,8 @@ Err DkStreamEnumerateChildren(Handle directory, u64* cookie, void* buffer, u64 s
     if (Err error = lookup(directory, gate::ObjectKind::directory, gate::Right::enumerate, entry); error != Err::ok)
         return error;
     *actual = 0;
+    if (size > kMostListed) size = kMostListed;
+    if (!writable(buffer, size)) return Err::bad_address;
     Output output{buffer, size};
     u64 at = *cookie;
     Err error = Err::ok;

@@ -8,6 +8,7 @@
 #include "host/linux/entry/calls.hpp"
 #include "host/linux/entry/calls_memory.hpp"
 #include "host/linux/entry/changes.hpp"
+#include "host/linux/entry/guarded.hpp"
 #include "host/linux/entry/handles.hpp"
 #include "host/linux/entry/host_call.hpp"
 #include "host/linux/entry/request.hpp"
@@ -65,6 +66,7 @@ without_descriptor:
         u64 start = offset == gate::kNoOffset ? 0 : offset;
         if (start >= entry->text_size) return Err::ok;
         u64 count = entry->text_size - start < size ? entry->text_size - start : size;
+        if (!writable(buffer, count)) return Err::bad_address;
         memcpy(buffer, reinterpret_cast<const char*>(entry->text) + start, count);
         *actual = count;
     }
@@ -234,6 +236,7 @@ namespace {
 Err accept_connection(HandleEntry& entry, void* buffer, u64 size, u64* actual) {
     *actual = 0;
     if (size < sizeof(Handle)) return Err::bad_argument;
+    if (!writable(buffer, sizeof(Handle))) return Err::bad_address;
     if (would_block(entry, entry.descriptor, 1)) return Err::would_block;
     u64 number = 0;
     long result = call_interruptible(__NR_read, entry.descriptor, &number, sizeof number);

@@ -12,9 +12,15 @@ struct Entry;
 
 template <CallNumber Number, class R, class... A, R (*Function)(A...)>
 struct Entry<Number, Function> {
+    /// Values and null pointers are checked here, from the table, for every call alike.
+    static R checked(A... arguments) {
+        if constexpr (!std::is_void_v<R> && gate::works_on_linux(Number))
+            if (Err error = gate::check_values<Number>(arguments...); error != Err::ok) [[unlikely]] return error;
+        return Function(arguments...);
+    }
     static R plain(A... arguments) {
         count_gate_call();
-        return Function(arguments...);
+        return checked(arguments...);
     }
     static R traced(A... arguments) {
         count_gate_call();
@@ -23,7 +29,7 @@ struct Entry<Number, Function> {
         if constexpr (std::is_void_v<R>) {
             Function(arguments...);
         } else {
-            R result = Function(arguments...);
+            R result = checked(arguments...);
             trace_end(Number, words, result);
             return result;
         }

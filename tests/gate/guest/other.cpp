@@ -178,6 +178,7 @@ GATE_CASE(wrong_kinds_come_before_rights) {
 GATE_CASE(results_need_a_place) {
     Handle event = GET(gate().notification_event_create(0));
     u32 word;
+    Attributes attributes{};
     CHECK_ERR(g_calls->DkNotificationEventCreate(0, nullptr), bad_address);
     CHECK_ERR(g_calls->DkSemaphoreCreate(0, 1, nullptr), bad_address);
     CHECK_ERR(g_calls->DkEventPeek(event, nullptr), bad_address);
@@ -189,7 +190,9 @@ GATE_CASE(results_need_a_place) {
     CHECK_ERR(g_calls->DkThreadGetParameter(nullptr), bad_address);
     CHECK_ERR(g_calls->DkThreadDelayExecution(nullptr), bad_address);
     CHECK_ERR(g_calls->DkSystemTimeQuery(Clock::monotonic, nullptr), bad_address);
-    CHECK_ERR(g_calls->DkStreamAttributesQueryByHandle(event, nullptr), wrong_kind);
+    CHECK_ERR(g_calls->DkStreamAttributesQueryByHandle(event, nullptr), bad_address);
+    CHECK_ERR(g_calls->DkStreamAttributesQueryByHandle(event, &attributes), wrong_kind);
+    CHECK_ERR(g_calls->DkStreamRead(event, kNoOffset, &word, 4, nullptr), bad_address);
     CHECK_ERR(g_calls->DkDebugStringPrint(reinterpret_cast<char*>(fresh_range(kPageSize)), 4), bad_address);
     close(event);
 }

@@ -27,9 +27,9 @@ u64 g_execute_target, g_execute_fixup;
 void print(std::string_view text) {
     for (usize done = 0; done < text.size();) {
         u64 actual = 0;
-        Err error = g_output == kNoHandle ? g_calls->DkDebugStringPrint(text.data(), text.size())
-                                          : g_calls->DkStreamWrite(g_output, kNoOffset, text.data() + done,
-                                                                   text.size() - done, &actual);
+        Err error = g_output == kNoHandle
+                        ? g_calls->DkDebugStringPrint(text.data(), text.size())
+                        : g_calls->DkStreamWrite(g_output, kNoOffset, text.data() + done, text.size() - done, &actual);
         if (error == Err::interrupted) {
             // Not the case under test: nobody interrupts the thread that reports, except from outside.
             clear_interrupt();
