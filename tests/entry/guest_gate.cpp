@@ -18,6 +18,7 @@ u64 system_calls = 0, exceptions = 0, interrupts = 0;
 gate::ExceptionInfo last;
 u64 next_place = kTrampolines;
 bool patching = true;
+volatile u32 harassing = 0;
 
 extern "C" {
 u64 run_program(u64 rip, u64 rsp, u64 argument);  // returns rdi of the call kLeave
@@ -102,7 +103,7 @@ void exception(Frame* frame, const gate::ExceptionInfo* info) {
     last = *info;
     if (info->kind == gate::ExceptionKind::interrupt) {
         ++interrupts;
-        frame->r15 = 1;  // the spinning program looks at it
+        if (!harassing) frame->r15 = 1;  // the spinning program looks at it
         return;
     }
     ++exceptions;
@@ -195,6 +196,103 @@ void test_exceptions() {
     print("exceptions ok\n");
 }
 
+// A program that keeps a pattern in every register and the flags over its system calls, and says which was lost:
+// rdi of the last call is 0, or the number of the check that failed. Copied to program addresses.
+extern "C" const u8 pattern_program[], pattern_program_end[];
+asm(R"(
+        .text
+        .globl pattern_program
+        .globl pattern_program_end
+pattern_program:
+        mov     %rdi, %rbp                      # rounds
+        mov     $0x1111111111111111, %rbx
+        mov     $0x1212121212121212, %r12
+        mov     $0x1313131313131313, %r13
+        mov     $0x1515151515151515, %r15
+        mov     $0x0808080808080808, %r8
+        mov     $0x0909090909090909, %r9
+        mov     $0x1010101010101010, %r10
+        mov     $0x0202020202020202, %rdx
+        mov     $0x0303030303030303, %rsi
+        movq    %rbx, %xmm0
+        movq    %r12, %xmm7
+        movq    %r13, %xmm15
+        movl    $0x1f80, -8(%rsp)
+1:      mov     $41, %edi
+        movq    $77, -128(%rsp)                 # the red zone
+        stc
+        .byte   0xb8, 0xf4, 0x01, 0x00, 0x00    # mov $500,%eax
+        syscall
+        jnc     9f
+        mov     $1, %r14d
+        cmp     $42, %rax
+        jne     8f
+        inc     %r14
+        cmp     $41, %rdi
+        jne     8f
+        inc     %r14
+        mov     $0x1111111111111111, %rax
+        cmp     %rax, %rbx
+        jne     8f
+        inc     %r14
+        mov     $0x1212121212121212, %rax
+        cmp     %rax, %r12
+        jne     8f
+        inc     %r14
+        mov     $0x1313131313131313, %rax
+        cmp     %rax, %r13
+        jne     8f
+        inc     %r14
+        mov     $0x1515151515151515, %rax
+        cmp     %rax, %r15
+        jne     8f
+        inc     %r14
+        mov     $0x0808080808080808, %rax
+        cmp     %rax, %r8
+        jne     8f
+        inc     %r14
+        mov     $0x0909090909090909, %rax
+        cmp     %rax, %r9
+        jne     8f
+        inc     %r14
+        mov     $0x1010101010101010, %rax
+        cmp     %rax, %r10
+        jne     8f
+        inc     %r14
+        mov     $0x0202020202020202, %rax
+        cmp     %rax, %rdx
+        jne     8f
+        inc     %r14
+        mov     $0x0303030303030303, %rax
+        cmp     %rax, %rsi
+        jne     8f
+        inc     %r14
+        movq    %xmm0, %rax
+        cmp     %rax, %rbx
+        jne     8f
+        inc     %r14
+        movq    %xmm7, %rax
+        cmp     %rax, %r12
+        jne     8f
+        inc     %r14
+        movq    %xmm15, %rax
+        cmp     %rax, %r13
+        jne     8f
+        inc     %r14
+        cmpq    $77, -128(%rsp)
+        jne     8f
+        dec     %rbp
+        jnz     1b
+        xor     %edi, %edi
+        .byte   0xb8, 0xf5, 0x01, 0x00, 0x00    # mov $501,%eax
+        syscall
+9:      mov     $99, %r14d
+8:      mov     %r14, %rdi
+        .byte   0xb8, 0xf5, 0x01, 0x00, 0x00
+        syscall
+pattern_program_end:
+)");
+
 volatile u32 spinning = 0, stop_word = 0;
 u32 thread_gone = 1;
 gate::ThreadToken main_token;
@@ -241,6 +339,42 @@ void test_threads() {
     calls->DkObjectsWaitAny(1, &thread, gate::kForever, &index);
     calls->DkObjectClose(thread);
     print("threads ok\n");
+}
+
+void harasser(u64) {
+    while (harassing) {
+        calls->DkThreadInterrupt(main_token);
+        for (int i = 0; i < 200; ++i) asm volatile("pause");
+    }
+    calls->DkThreadExit(&thread_gone);
+}
+
+/// Interrupts at any instruction of the way in and out: nothing may be lost, neither registers nor interrupts.
+void test_registers(bool patched) {
+    constexpr u64 kThreadStack = 0x6180'0001'0000;
+    u64 at = kCode + (patched ? 0x6000 : 0x7000);
+    memcpy(reinterpret_cast<void*>(at), pattern_program, static_cast<u64>(pattern_program_end - pattern_program));
+    calls->DkVirtualMemoryAlloc(kThreadStack, 0x10000, gate::kAllocCommit | gate::kAllocReplace, 3);
+    gate::Handle thread;
+    gate::ThreadToken token;
+    u64 rounds = patched ? 300'000 : 5'000;
+    patching = patched;
+    thread_gone = 1;
+    harassing = 1;
+    u64 before = interrupts;
+    expect_ok(calls->DkThreadCreate(kThreadStack, 0x10000, reinterpret_cast<u64>(harasser), &thread, &token), "harasser");
+    u64 lost = 0, limit = now() + 20'000'000'000;
+    while (lost == 0 && interrupts - before < 4'000 && now() < limit) lost = run_program(at, kStack + 0x10000, rounds);
+    harassing = 0;
+    patching = true;
+    expect(lost == 0, "a register was lost", lost);
+    expect(interrupts > before + 500, "interrupts came", interrupts - before);
+    u32 index;
+    while (calls->DkObjectsWaitAny(1, &thread, gate::kForever, &index) == Err::interrupted)
+        gate::thread_control()->pending = 0;
+    gate::thread_control()->pending = 0;
+    calls->DkObjectClose(thread);
+    print("registers ok over ", interrupts - before, " interrupts, ", patched ? "patched\n" : "trapped\n");
 }
 
 void test_objects() {
@@ -348,6 +482,8 @@ void run() {
     test_calls();
     test_exceptions();
     test_threads();
+    test_registers(true);
+    test_registers(false);
     test_objects();
     test_memory_streams();
     test_fork();

@@ -57,9 +57,9 @@ bool in_entry_image(u64 address) { return address >= kEntryBase && address < wor
 bool in_libos(u64 address) { return address >= g_process.libos_low && address < g_process.libos_high; }
 bool in_time_page(u64 address) { return address - g_process.time_page < g_process.time_page_size; }
 
-/// Is the thread on its library-OS stack? Code of the program never is.
+/// Is the thread on a stack of the library OS or of entry? All lie above the addresses that programs are given.
 bool on_host_stack(const ThreadControl& control, u64 rsp) {
-    return rsp >= control.stack_low && rsp <= control.stack_top;
+    return (rsp >= control.stack_low && rsp <= control.stack_top) || (rsp >= kEntryBase && rsp < kTimePageBase);
 }
 
 bool in_program(const ThreadControl& control, const SignalContext& context) {
