@@ -19,6 +19,8 @@ const Attack kAttacks[] = {
     {"forbidden-gate", forbidden_gate, "calls that take a path, a program, a pid or a destination, through the gate page"},
     {"other-entries", other_entries, "int 0x80, sysenter, the vsyscall page"},
     {"arguments-gate", arguments_gate, "allowed calls with hostile arguments"},
+    {"allowed-gate", allowed_gate, "every allowed call with senseless and forbidden arguments; arguments: a stranger, numbers"},
+    {"remap-gate", remap_gate, "the gate page unmapped, moved and replaced"},
     {"signals", signals, "signals and ptrace at the process numbers given as arguments"},
     {"descriptors", descriptors, "descriptors that were never given"},
     {"overmap", overmap, "own code over the gate page"},

@@ -36,5 +36,7 @@ int fork_bomb(int argc, char** argv);
 int memory_bomb(int argc, char** argv);
 int session_storm(int argc, char** argv);
 int answered(int argc, char** argv);
+int allowed_gate(int argc, char** argv);
+int remap_gate(int argc, char** argv);
 
 }  // namespace hostile

@@ -244,6 +244,29 @@ def arguments_gate(canaries):
 
 
 @attack
+def allowed_gate(canaries):
+    numbers = allowed_numbers()
+    # fork-like clone and exit only make or end children of the attacker; the doorbell has an attack of its own.
+    out, status = run("allowed-gate", str(canaries.stranger.pid), *[str(n) for n in sorted(numbers)], timeout=400)
+    rows = re.findall(r"^fuzzed (\d+) returned=(\d+) killed=(\d+) other=(\d+)$", out, re.M)
+    verdict("allowed-gate: every allowed call was fuzzed", len(rows) == len(numbers), f"{len(rows)} of {len(numbers)} {out[-200:]}")
+    exact = re.findall(r"^exact (\S+) (\w+) (-?\d+)$", out, re.M)
+    survived = [name for name, ending, value in exact if ending != "killed" and int(value) >= 0]
+    unexpected = [(name, value) for name, ending, value in exact if ending != "killed" and int(value) < 0]
+    verdict("allowed-gate: no forbidden argument takes effect", len(exact) == 25 and not survived, f"{len(exact)} {survived}")
+    verdict("allowed-gate: each ends the caller", not unexpected, str(unexpected))
+    verdict("allowed-gate: the permitted form passes (control)", "control returned 0" in out, out[-200:])
+
+
+@attack
+def remap_gate(canaries):
+    out, _ = run("remap-gate")
+    rows = re.findall(r"^remap (\S+) (\w+) (-?\d+)$", out, re.M)
+    opened = [r for r in rows if r[1] == "returned" and int(r[2]) >= 0]
+    verdict("remap-gate: whatever lies at the gate's address opens nothing", len(rows) == 4 and not opened, str(rows) or out[-200:])
+
+
+@attack
 def signals(canaries):
     # The monitor and the keeper are found from outside and told to the guest.
     p = subprocess.Popen(command("session-storm"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, preexec_fn=as_user)
@@ -284,6 +307,10 @@ def slots(canaries):
     verdict("slots: forged and racing requests never open the canary", bool(m) and m.group(2) == "0", out[-200:])
     verdict("slots: numbers beyond the file end the caller", out.count("slots outside killed") == 3, out[-200:])
     verdict("slots: the monitor still serves", "still-served yes" in out, out[-200:])
+    # Control: where the route does lead to the canary, the same attack finds it.
+    out, _ = run("slots", canaries.secret, "300", extra=("-v", canaries.dir))
+    m = re.search(r"slots answered=(\d+) leaked=(\d+)", out)
+    verdict("slots: a reachable canary is found (control)", bool(m) and int(m.group(2)) > 0, out[-200:])
 
 
 @attack
@@ -347,6 +374,34 @@ def killed(who):
 def session_storm(canaries):
     killed("monitor")
     killed("keeper")
+
+
+@attack
+def judge(canaries):
+    """Control of the judge itself: damage done from here must be seen."""
+    verdict("judge: nothing is wrong before", not canaries.damage())
+    os.kill(canaries.stranger.pid, signal.SIGUSR1)
+    time.sleep(0.2)
+    verdict("judge: a signal at the stranger is seen", any("stranger got" in f for f in canaries.damage()))
+    os.kill(canaries.stranger.pid, signal.SIGSTOP)
+    time.sleep(0.1)
+    verdict("judge: a stopped stranger is seen", any("stopped" in f for f in canaries.damage()))
+    os.kill(canaries.stranger.pid, signal.SIGCONT)
+    time.sleep(0.2)
+    canaries.damage()
+    open(os.path.join(canaries.dir, "new"), "w").close()
+    verdict("judge: a new file is seen", any("files appeared" in f for f in canaries.damage()))
+    os.unlink(os.path.join(canaries.dir, "new"))
+    with open(canaries.secret, "w") as f:
+        f.write("other\n")
+    verdict("judge: a changed file is seen", any("file changed" in f for f in canaries.damage()))
+    with open(canaries.secret, "w") as f:
+        f.write("CANARY-SECRET-4711\n")
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(os.path.join(canaries.dir, "sock"))
+    verdict("judge: a connection is seen", any("socket reached" in f for f in canaries.damage()))
+    s.close()
+    verdict("judge: and nothing else", not canaries.damage(), str(canaries.damage()))
 
 
 def main():
