@@ -3,6 +3,7 @@
 #include "libos/fs/fd_table.hpp"
 
 #include "base/memory.hpp"
+#include "libos/fs/locks.hpp"
 #include "libos/process/process.hpp"
 #include "libos/shared/arena.hpp"
 
@@ -59,6 +60,7 @@ void FdTable::abandon() {
 }
 
 void FdTable::destroy() {
+    if (has_locks_ != 0) locks_drop_owner(this);
     for (u32 fd = 0; fd < high_; ++fd) {
         Slot slot = slots_[fd];
         slots_[fd] = 0;
@@ -176,6 +178,7 @@ void FdTable::drop(Slot slot) {
     File* file = file_of(slot);
     Process& process = current_process();
     file->descriptor_closed(process);
+    if (has_locks_ != 0) locks_descriptor_closed(*this, *file);
     // A vfork context stands on its parent's handles.
     if (file->has_local != 0 && !shares_picoprocess(process) && !contains(file)) file->close_local();
     file->release();

@@ -56,6 +56,8 @@ public:
     i32 next_open(u32 fd) const;
     /// True when a descriptor of this table refers to `file`.
     bool contains(const File* file);
+    /// The table's process takes a POSIX lock: closing descriptors releases it from now on.
+    void note_lock() { has_locks_ = 1; }
 
 private:
     /// A slot is a File (16-byte aligned) with kCloseOnExec in its low bits; 0: closed.
@@ -77,6 +79,7 @@ private:
     u32 references_ = 1;
     u32 capacity_ = kInline;
     u32 high_ = 0;          ///< descriptors from here on are closed
+    u32 has_locks_ = 0;
     u32 lowest_free_ = 0;   ///< descriptors below are open
     Slot* slots_ = nullptr; ///< `inline_`, or an arena array
     struct Retired { Slot* slots; u32 capacity; Retired* next; };

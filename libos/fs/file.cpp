@@ -4,6 +4,7 @@
 
 #include "base/memory.hpp"
 #include "libos/fs/inode.hpp"
+#include "libos/fs/locks.hpp"
 #include "libos/fs/path.hpp"
 #include "libos/ipc/epoll.hpp"
 #include "libos/shared/arena.hpp"
@@ -51,6 +52,7 @@ Res<FileRef> File::reopen(Thread& thread, u32 open_flags) {
 void File::release() {
     if (__atomic_sub_fetch(&references_, 1, __ATOMIC_SEQ_CST) != 0) return;
     if (watches != nullptr) [[unlikely]] epoll_forget(*this);
+    if (has_locks != 0) locks_drop_owner(this);
     Inode* node = inode;
     char* text = path;
     u32 text_size = path_size, size = object_size;

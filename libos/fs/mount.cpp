@@ -3,6 +3,7 @@
 #include "libos/fs/mount.hpp"
 
 #include "base/memory.hpp"
+#include "libos/fs/locks.hpp"
 #include "libos/fs/path.hpp"
 #include "libos/fs/tmpfs.hpp"
 #include "libos/gate.hpp"
@@ -110,6 +111,7 @@ bool mounts_below(std::string_view path) {
 Res<void> initialize_file_systems() {
     if (g_initialized) return {};
     g_initialized = true;
+    TRY(locks_initialize());
     std::string_view options{g_parameters->options != nullptr ? g_parameters->options : ""};
     Res<void> result{};
     auto note = [&](Res<void> added) {

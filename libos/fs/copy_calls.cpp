@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+// Calls that move data between files, and those on files that need no more than a line.
+#include "base/format.hpp"
+#include "libos/fs/open.hpp"
+#include "libos/fs/tmpfs.hpp"
+#include "libos/ipc/pipe.hpp"
+#include "libos/process/process.hpp"
+#include "libos/syscall/table.hpp"
+#include "libos/user.hpp"
+
+namespace postern::libos {
+
+Res<i64> sys_readv(Thread& thread, Arguments arguments);
+Res<i64> sys_writev(Thread& thread, Arguments arguments);
+
+namespace {
+
+constexpr u64 kChunk = 32 << 10;
+
+/// A buffer of the private heap for one call.
+class Buffer {
+public:
+    Buffer() = default;
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+    ~Buffer() { heap::release(memory_, kChunk); }
+    Res<void*> get() {
+        memory_ = TRY(heap::allocate(kChunk));
+        return memory_;
+    }
+
+private:
+    void* memory_ = nullptr;
+};
+
+/// `in` and `out` null: at the files' own offsets. What was taken from a stream and could not be written is lost, as it
+/// is when a reader dies: callers make sure that writing can only fail at once.
+Res<i64> move(Thread& thread, File& source, u64* in, File& target, u64* out, u64 size, bool once) {
+    Buffer owner;
+    void* buffer = TRY(owner.get());
+    u64 done = 0;
+    while (done < size) {
+        u64 chunk = size - done < kChunk ? size - done : kChunk;
+        if (done != 0 && !source.seekable() && (source.poll(thread) & kPollIn) == 0) break;
+        u64 from = in != nullptr ? *in : 0;
+        if (in == nullptr && source.seekable()) from = static_cast<u64>(TRY(source.seek(thread, 0, 1)));
+        auto got = source.read_kernel(thread, buffer, chunk, from);
+        if (!got.ok()) {
+            if (done != 0) break;
+            return got;
+        }
+        if (got.value() == 0) break;
+        u64 to = out != nullptr ? *out : 0;
+        if (out == nullptr && target.seekable()) to = static_cast<u64>(TRY(target.seek(thread, 0, 1)));
+        u64 have = static_cast<u64>(got.value()), put = 0;
+        while (put < have) {
+            auto written = target.write_kernel(thread, static_cast<u8*>(buffer) + put, have - put, to + put);
+            if (!written.ok()) {
+                if (done + put == 0) return written;
+                break;
+            }
+            put += static_cast<u64>(written.value());
+            if (written.value() == 0) break;
+        }
+        if (in != nullptr)
+            *in += put;
+        else if (source.seekable())
+            TRY(source.seek(thread, static_cast<i64>(from + put), 0));
+        if (out != nullptr)
+            *out += put;
+        else if (target.seekable())
+            TRY(target.seek(thread, static_cast<i64>(to + put), 0));
+        done += put;
+        if (put < have || once) break;
+    }
+    return static_cast<i64>(done);
+}
+
+Res<u64> read_offset(u64 user) {
+    i64 offset = TRY(read_user<i64>(user));
+    if (offset < 0) return Failure{Errno::inval};
+    return static_cast<u64>(offset);
+}
+
+bool is_pipe(File& file) { return pipe_get_size(file).ok(); }
+
+}  // namespace
+
+Res<i64> sys_sendfile(Thread& thread, Arguments arguments) {
+    FileRef out = TRY(thread.process->files->get(static_cast<u32>(arguments[0])));
+    FileRef in = TRY(thread.process->files->get(static_cast<u32>(arguments[1])));
+    if (!readable(*in) || !writable(*out)) return Failure{Errno::badf};
+    if ((out->status_flags & kAppendFlag) != 0) return Failure{Errno::inval};
+    if (in->is_directory() || !in->seekable()) return Failure{Errno::inval};
+    u64 size = arguments[3] < kMostTransfer ? arguments[3] : kMostTransfer;
+    if (arguments[2] == 0) return move(thread, *in, nullptr, *out, nullptr, size, false);
+    u64 offset = TRY(read_offset(arguments[2]));
+    i64 done = TRY(move(thread, *in, &offset, *out, nullptr, size, false));
+    TRY(write_user(arguments[2], offset));
+    return done;
+}
+
+Res<i64> sys_copy_file_range(Thread& thread, Arguments arguments) {
+    if (arguments[5] != 0) return Failure{Errno::inval};
+    FileRef in = TRY(thread.process->files->get(static_cast<u32>(arguments[0])));
+    FileRef out = TRY(thread.process->files->get(static_cast<u32>(arguments[2])));
+    if (in->is_directory() || out->is_directory()) return Failure{Errno::isdir};
+    if (!in->seekable() || !out->seekable()) return Failure{Errno::inval};
+    if (!readable(*in) || !writable(*out) || (out->status_flags & kAppendFlag) != 0) return Failure{Errno::badf};
+    u64 size = arguments[4] < kMostTransfer ? arguments[4] : kMostTransfer;
+    u64 from = 0, to = 0;
+    if (arguments[1] != 0) from = TRY(read_offset(arguments[1]));
+    if (arguments[3] != 0) to = TRY(read_offset(arguments[3]));
+    Stat in_stat, out_stat;
+    TRY(in->stat(thread, in_stat));
+    TRY(out->stat(thread, out_stat));
+    if (in_stat.st_dev == out_stat.st_dev && in_stat.st_ino == out_stat.st_ino) {
+        if (arguments[1] == 0) from = static_cast<u64>(TRY(in->seek(thread, 0, 1)));
+        if (arguments[3] == 0) to = static_cast<u64>(TRY(out->seek(thread, 0, 1)));
+        if (from < to + size && to < from + size) return Failure{Errno::inval};
+    }
+    i64 done = TRY(move(thread, *in, arguments[1] != 0 ? &from : nullptr, *out, arguments[3] != 0 ? &to : nullptr, size,
+                        false));
+    if (arguments[1] != 0) TRY(write_user(arguments[1], from));
+    if (arguments[3] != 0) TRY(write_user(arguments[3], to));
+    return done;
+}
+
+Res<i64> sys_splice(Thread& thread, Arguments arguments) {
+    constexpr u64 kFlags = 0xf, kNonBlock = 2;
+    if ((arguments[5] & ~kFlags) != 0) return Failure{Errno::inval};
+    FileRef in = TRY(thread.process->files->get(static_cast<u32>(arguments[0])));
+    FileRef out = TRY(thread.process->files->get(static_cast<u32>(arguments[2])));
+    if (!readable(*in) || !writable(*out)) return Failure{Errno::badf};
+    bool from_pipe = is_pipe(*in), to_pipe = is_pipe(*out);
+    if (!from_pipe && !to_pipe) return Failure{Errno::inval};
+    if ((from_pipe && arguments[1] != 0) || (to_pipe && arguments[3] != 0)) return Failure{Errno::spipe};
+    if ((out->status_flags & kAppendFlag) != 0) return Failure{Errno::inval};
+    if ((arguments[5] & kNonBlock) != 0) {
+        if ((in->poll(thread) & (kPollIn | kPollHup)) == 0 || (out->poll(thread) & kPollOut) == 0)
+            return Failure{Errno::again};
+    }
+    u64 from = 0, to = 0;
+    if (arguments[1] != 0) from = TRY(read_offset(arguments[1]));
+    if (arguments[3] != 0) to = TRY(read_offset(arguments[3]));
+    i64 done = TRY(move(thread, *in, arguments[1] != 0 ? &from : nullptr, *out, arguments[3] != 0 ? &to : nullptr,
+                        arguments[4], true));
+    if (arguments[1] != 0) TRY(write_user(arguments[1], from));
+    if (arguments[3] != 0) TRY(write_user(arguments[3], to));
+    return done;
+}
+
+Res<i64> sys_vmsplice(Thread& thread, Arguments arguments) {
+    FileRef file = TRY(thread.process->files->get(static_cast<u32>(arguments[0])));
+    if (!is_pipe(*file)) return Failure{Errno::badf};
+    const u64 vector[6] = {arguments[0], arguments[1], arguments[2], 0, 0, 0};
+    return writable(*file) ? sys_writev(thread, vector) : sys_readv(thread, vector);
+}
+
+Res<i64> sys_memfd_create(Thread& thread, Arguments arguments) {
+    constexpr u64 kCloseOnExec = 1, kAllowSealing = 2, kNoExecSeal = 8, kExec = 16;
+    constexpr u32 kSealSeal = 1, kSealExec = 0x20;
+    u64 flags = arguments[1];
+    if ((flags & ~(kCloseOnExec | kAllowSealing | kNoExecSeal | kExec)) != 0 ||
+        (flags & (kNoExecSeal | kExec)) == (kNoExecSeal | kExec))
+        return Failure{Errno::inval};
+    char name[250];
+    auto length = copy_in_string(name, arguments[0], sizeof name);
+    if (!length.ok()) return Failure{length.error() == Errno::nametoolong ? Errno::inval : length.error()};
+    u32 seals = (flags & (kAllowSealing | kNoExecSeal)) != 0 ? 0 : kSealSeal;
+    if ((flags & kNoExecSeal) != 0) seals |= kSealExec;
+    FileRef file = TRY(make_memory_file(thread, (flags & kNoExecSeal) != 0 ? 0666 : 0777, seals));
+    file->status_flags = kReadWriteFlag | kLargeFileFlag;
+    TextBuffer<300> path;
+    path.add("/memfd:", std::string_view{name, length.value()}, " (deleted)");
+    set_path(*file, path.view());
+    u32 fd = TRY(thread.process->files->install(static_cast<FileRef&&>(file), (flags & kCloseOnExec) != 0));
+    return static_cast<i64>(fd);
+}
+
+Res<i64> sys_fsync(Thread& thread, Arguments arguments) {
+    HeldFile file;
+    TRY(file.hold(thread, static_cast<u32>(arguments[0])));
+    if ((file->status_flags & kPathFlag) != 0) return Failure{Errno::badf};
+    TRY(file->sync(thread, false));
+    return 0;
+}
+Res<i64> sys_fdatasync(Thread& thread, Arguments arguments) {
+    HeldFile file;
+    TRY(file.hold(thread, static_cast<u32>(arguments[0])));
+    if ((file->status_flags & kPathFlag) != 0) return Failure{Errno::badf};
+    TRY(file->sync(thread, true));
+    return 0;
+}
+Res<i64> sys_sync(Thread&, Arguments) { return 0; }
+Res<i64> sys_syncfs(Thread& thread, Arguments arguments) {
+    HeldFile file;
+    TRY(file.hold(thread, static_cast<u32>(arguments[0])));
+    if ((file->status_flags & kPathFlag) != 0) return Failure{Errno::badf};
+    return 0;
+}
+Res<i64> sys_sync_file_range(Thread& thread, Arguments arguments) {
+    HeldFile file;
+    TRY(file.hold(thread, static_cast<u32>(arguments[0])));
+    if (static_cast<i64>(arguments[1]) < 0 || static_cast<i64>(arguments[2]) < 0 || (arguments[3] & ~7ull) != 0)
+        return Failure{Errno::inval};
+    if (!file->seekable()) return Failure{Errno::spipe};
+    TRY(file->sync(thread, true));
+    return 0;
+}
+Res<i64> sys_fadvise64(Thread& thread, Arguments arguments) {
+    HeldFile file;
+    TRY(file.hold(thread, static_cast<u32>(arguments[0])));
+    if ((file->status_flags & kPathFlag) != 0) return Failure{Errno::badf};
+    if (!file->seekable()) return Failure{Errno::spipe};
+    if (static_cast<i64>(arguments[2]) < 0 || arguments[3] > 5) return Failure{Errno::inval};
+    return 0;
+}
+Res<i64> sys_readahead(Thread& thread, Arguments arguments) {
+    HeldFile file;
+    TRY(file.hold(thread, static_cast<u32>(arguments[0])));
+    if (!readable(*file.get())) return Failure{Errno::badf};
+    if (!file->seekable() || file->is_directory()) return Failure{Errno::inval};
+    return 0;
+}
+
+// Extended attributes: no file system here keeps any, so lists are empty and names are not there.
+
+Res<i64> sys_xattr_path(Thread& thread, Arguments arguments) {
+    Stat stat;
+    TRY(stat_at(thread, kAtWorkingDirectory, arguments[0], 0, stat));
+    return Failure{Errno::opnotsupp};
+}
+Res<i64> sys_xattr_link(Thread& thread, Arguments arguments) {
+    Stat stat;
+    TRY(stat_at(thread, kAtWorkingDirectory, arguments[0], kAtSymlinkNoFollow, stat));
+    return Failure{Errno::opnotsupp};
+}
+Res<i64> sys_xattr_file(Thread& thread, Arguments arguments) {
+    HeldFile file;
+    TRY(file.hold(thread, static_cast<u32>(arguments[0])));
+    return Failure{Errno::opnotsupp};
+}
+Res<i64> sys_listxattr(Thread& thread, Arguments arguments) {
+    Stat stat;
+    TRY(stat_at(thread, kAtWorkingDirectory, arguments[0], 0, stat));
+    return 0;
+}
+Res<i64> sys_llistxattr(Thread& thread, Arguments arguments) {
+    Stat stat;
+    TRY(stat_at(thread, kAtWorkingDirectory, arguments[0], kAtSymlinkNoFollow, stat));
+    return 0;
+}
+Res<i64> sys_flistxattr(Thread& thread, Arguments arguments) {
+    HeldFile file;
+    TRY(file.hold(thread, static_cast<u32>(arguments[0])));
+    return 0;
+}
+Res<i64> sys_name_to_handle_at(Thread&, Arguments) { return Failure{Errno::opnotsupp}; }
+
+}  // namespace postern::libos
