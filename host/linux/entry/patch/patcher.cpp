@@ -102,6 +102,7 @@ u64 Patcher::plan_cave(u64 site) const {
 
 PatchResult Patcher::consider(u64 site, u64 number) {
     if (remembered(site) == kRefused) return PatchResult::refused;
+    if (cold(site)) return PatchResult::busy;
     for (int attempt = 0; attempt < 2; ++attempt) {
         if (!try_lock()) return PatchResult::busy;
         bool mov = plan_mov(site, number);
@@ -111,7 +112,8 @@ PatchResult Patcher::consider(u64 site, u64 number) {
             // A call whose mov has been patched traps again if it is jumped to, or if this thread was on its way when
             // another one patched. Only the former is worth a second patch.
             u8 before = 0;
-            bool waits = host_.load(site - 5, &before) && (before == 0xe9 || before == 0xb8) && count < kPatience;
+            bool waits = host_.load(site - 5, &before) && (before == 0xe9 || before == 0xb8) &&
+                         count < warm_up_ + kPatience;
             if (waits) {
                 remember(site, count + 1);
                 unlock();
@@ -287,6 +289,18 @@ u32 Patcher::remembered(u64 site) const {
 
 void Patcher::remember(u64 site, u32 count) {
     __atomic_store_n(&memory_[site * 0x9e37'79b9'7f4a'7c15 >> 54], site | u64{count} << 48, __ATOMIC_RELAXED);
+}
+
+/// Counts a trap; false once the site has trapped often enough. A site whose place in the memory another one has taken
+/// does not wait: two that share a place would otherwise forget each other for ever.
+bool Patcher::cold(u64 site) {
+    if (warm_up_ == 0) return false;
+    u64 word = __atomic_load_n(&memory_[site * 0x9e37'79b9'7f4a'7c15 >> 54], __ATOMIC_RELAXED);
+    if (word != 0 && (word & 0xffff'ffff'ffff) != site) return false;
+    u32 count = static_cast<u32>(word >> 48);
+    if (count >= warm_up_) return false;
+    remember(site, count + 1);
+    return true;
 }
 
 void Patcher::code_changed(u64 address, u64 size) {

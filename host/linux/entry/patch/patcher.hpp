@@ -41,7 +41,9 @@ enum class PatchResult : u8 { patched_mov, patched_cave, busy, refused };
 
 class Patcher {
 public:
-    explicit constexpr Patcher(const PatchHost& host) : host_{host} {}
+    /// `warm_up`: how often a site traps before it is worth a patch. A patch costs as much as a dozen traps, and most
+    /// sites of short programs run a few times only.
+    explicit constexpr Patcher(const PatchHost& host, u32 warm_up = 0) : host_{host}, warm_up_{warm_up} {}
 
     /// In the handler of a trap at `site`. `number` was in rax.
     PatchResult consider(u64 site, u64 number);
@@ -88,8 +90,10 @@ private:
     void publish(u64 address, u64 trampoline);
     u32 remembered(u64 site) const;
     void remember(u64 site, u32 count);
+    bool cold(u64 site);
 
     PatchHost host_;
+    u32 warm_up_;
     u32 lock_word_ = 0;
     bool force_breakpoints_ = false;
     u64 patched_ = 0;

@@ -51,7 +51,8 @@ bool load(u64 address, u8* byte) { return guarded_load_byte(address, byte) != 0;
 
 void yield() { call(__NR_sched_yield); }
 
-Patcher patcher{{freeze, release, protect, barrier, single_threaded, place, load, yield}};
+constexpr u32 kWarmUp = 10;
+Patcher patcher{{freeze, release, protect, barrier, single_threaded, place, load, yield}, kWarmUp};
 u64 traps = 0;
 u64 reported_patches = 0;
 
