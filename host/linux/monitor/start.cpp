@@ -86,27 +86,28 @@ std::string Monitor::library_options(const std::string& program) const {
     std::string out;
     if (!program.empty()) out += "program=" + program + "\n";
     const core::RouteTable& table = view_.table();
+    auto line = [&](const char* key, std::string_view value) {
+        out += key;
+        out += value;
+        out += '\n';
+    };
+    std::vector<const core::Route*> trees;
     for (const core::Route& route : table.all()) {
-        if (route.scheme != "file") continue;
         bool memory = route.target.kind == core::TargetKind::memory;
-        bool library = route.target.kind == core::TargetKind::library;
-        if (memory || library) {
-            // Hidden behind an earlier rule that covers it whole: then it is not there.
-            if (table.find("file", route.path).route != &route) continue;
-            out += memory ? "private=" : "served=";
-            out += route.path;
-            out += '\n';
-            continue;
-        }
+        if (!memory && route.target.kind != core::TargetKind::library) continue;
+        // Hidden behind an earlier rule that covers it whole: then it is not there.
+        if (table.find("file", route.path).route != &route) continue;
+        line(memory ? "private=" : "served=", route.path);
+        trees.push_back(&route);
+    }
+    for (const core::Route& route : table.all()) {
         if (route.target.kind != core::TargetKind::directory || route.match == core::Match::glob) continue;
-        for (const core::Route& tree : table.all()) {
-            bool inside = tree.target.kind == core::TargetKind::memory || tree.target.kind == core::TargetKind::library;
-            if (!inside || tree.scheme != "file" || route.path.size() <= tree.path.size()) continue;
-            if (!route.path.starts_with(tree.path) || route.path[tree.path.size()] != '/') continue;
-            if (table.find("file", route.path).route != &route) continue;
-            out += "host=";
-            out += route.path;
-            out += '\n';
+        for (const core::Route* tree : trees) {
+            if (!route.path.starts_with(tree->path) || route.path.size() <= tree->path.size() ||
+                route.path[tree->path.size()] != '/' || table.find("file", route.path).route != &route) {
+                continue;
+            }
+            line("host=", route.path);
             break;
         }
     }

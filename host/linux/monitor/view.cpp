@@ -127,13 +127,15 @@ Result<Volume, LaunchError> parse_volume(std::string_view text) {
     return volume;
 }
 
+/// Big, mostly never touched, and therefore never initialised: pages that no rule fills cost nothing.
 struct View::Storage {
-    Route routes[256];
-    char text[64 << 10];
-    core::RouteTable table{routes, text};
+    static constexpr usize kRoutes = 256, kText = 64 << 10;
+    std::unique_ptr<std::byte[]> memory = std::make_unique_for_overwrite<std::byte[]>(kRoutes * sizeof(Route) + kText);
+    core::RouteTable table{{reinterpret_cast<Route*>(memory.get()), kRoutes},
+                           {reinterpret_cast<char*>(memory.get()) + kRoutes * sizeof(Route), kText}};
 };
+static_assert(std::is_trivially_copyable_v<Route> && std::is_trivially_destructible_v<Route>);
 
-// The storage is big and mostly untouched: new[] without zeroing keeps its pages unmapped.
 View::View() : storage_{new Storage}, table_{&storage_->table} {}
 View::~View() = default;
 View::View(View&&) noexcept = default;
