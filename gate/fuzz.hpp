@@ -37,7 +37,8 @@ struct Random {
 
 /// What the arguments may refer to. The caller owns it all and survives whatever a call does to it.
 struct Pool {
-    const Handle* handles;  ///< open and closed ones
+    const Handle* handles;    ///< open and closed ones
+    const ObjectKind* kinds;  ///< of each handle
     u32 handle_count;
     const char* const* uris;
     u32 uri_count;
@@ -49,15 +50,23 @@ struct Pool {
 
 inline u64 make(const Argument& argument, Random& random, const Pool& pool) {
     switch (argument.make) {
-        case Make::flags: return random.one_in(8) ? random.next() & 0xffff'ffff : random.next() & argument.limit;
-        case Make::member: return random.one_in(8) ? random.next() & 0xffff'ffff : random.below(argument.limit + 1);
-        case Make::handle:
-            return random.one_in(8) ? random.next() & 0xffff'ffff : pool.handles[random.below(pool.handle_count)];
+        case Make::flags: return random.one_in(16) ? random.next() & 0xffff'ffff : random.next() & argument.limit;
+        case Make::member: return random.one_in(16) ? random.next() & 0xffff'ffff : random.below(argument.limit + 1);
+        case Make::handle: {
+            if (random.one_in(16)) return random.next() & 0xffff'ffff;
+            u64 index = random.below(pool.handle_count);
+            // Mostly one of a kind that the call accepts, if there is any.
+            for (u32 tries = 0; tries < 32 && !random.one_in(8); ++tries) {
+                if ((argument.kinds >> static_cast<unsigned>(pool.kinds[index]) & 1) != 0) break;
+                index = random.below(pool.handle_count);
+            }
+            return pool.handles[index];
+        }
         case Make::token: return random.one_in(2) ? random.next() : pool.token.value;
         case Make::deadline: return random.one_in(2) ? kPoll : pool.now + random.below(200'000);
         case Make::uri: return reinterpret_cast<u64>(pool.uris[random.below(pool.uri_count)]);
         case Make::pointer:  // null or accessible: the rest may be the caller's own fault, in both senses
-            return random.one_in(8) ? 0 : pool.buffer + (random.below(pool.buffer_size / 2) & ~7ull);
+            return random.one_in(32) ? 0 : pool.buffer + (random.below(pool.buffer_size / 2) & ~7ull);
         case Make::buffer:
             switch (random.below(8)) {
                 case 0: return 0;

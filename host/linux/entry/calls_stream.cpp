@@ -91,6 +91,8 @@ Err DkStreamWrite(Handle stream, u64 offset, const void* buffer, u64 size, u64* 
         } while (result == -EINTR);
     } else {
         if (would_block(*entry, descriptor, 4)) return Err::would_block;
+        // A pipe that is ready for writing has room for this much; more could sleep.
+        if ((entry->flags & kHandleNonBlocking) != 0 && size > 4096) size = 4096;
         result = call_interruptible(__NR_write, descriptor, buffer, size);
     }
     if (result < 0) {

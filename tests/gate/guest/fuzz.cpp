@@ -55,7 +55,11 @@ u32 fuzz_child(void* argument) {
     static const char* uris[] = {
         at("fuzz.a", 2),    at("fuzz.b", 3),      at("fuzz.d/x", 4), "null:", "memory:?size=8192", "nonsense:x", "",
         "file:/fixed/text", "pipe.client:nobody", at("", 5)};
-    fuzz::Pool pool{handles, 12, uris, 10, area, area + kArea, buffer, kBuffer, ThreadToken{0}, 0};
+    static const ObjectKind kinds[12] = {ObjectKind::event,  ObjectKind::event,     ObjectKind::semaphore,
+                                         ObjectKind::stream, ObjectKind::stream,    ObjectKind::stream,
+                                         ObjectKind::stream, ObjectKind::directory, ObjectKind::none,
+                                         ObjectKind::none,   ObjectKind::none,      ObjectKind::none};
+    fuzz::Pool pool{handles, kinds, 12, uris, 10, area, area + kArea, buffer, kBuffer, ThreadToken{0}, 0};
     auto* entries = reinterpret_cast<const AnyCall*>(reinterpret_cast<const u64*>(g_calls) + 1);
 
     for (u32 i = 0; i < round->calls; ++i) {
@@ -90,17 +94,22 @@ u32 fuzz_child(void* argument) {
 }  // namespace
 
 GATE_CASE(random_calls_answer_as_the_table_says) {
-    // A fourth argument asks for more rounds than a test run should take.
-    u64 rounds = 0;
-    if (g_parameters->argument_count > 3)
-        for (const char* digit = g_parameters->arguments[3]; *digit != 0; ++digit)
-            rounds = rounds * 10 + (*digit - '0');
-    if (rounds == 0) rounds = 20;
-    for (u64 seed = 1; seed <= rounds; ++seed) {
+    // Further arguments: how many rounds, and the first one, to repeat a failure.
+    auto argument = [](int index, u64 otherwise) {
+        if (g_parameters->argument_count <= index) return otherwise;
+        u64 number = 0;
+        for (const char* digit = g_parameters->arguments[index]; *digit != 0; ++digit)
+            number = number * 10 + static_cast<u64>(*digit - '0');
+        return number;
+    };
+    u64 first = argument(4, 1), rounds = argument(3, 20);
+    for (u64 seed = first; seed < first + rounds; ++seed) {
         Round round{seed * 0x9e37'79b9'7f4a'7c15ull, 500};
         u32 code = in_child(fuzz_child, &round);
-        // A picoprocess that unmapped its own memory ends with a report; only a wrong answer is a failure.
-        CHECK(code != 99);
+        if (code == 0) continue;
+        TextBuffer<64> text;
+        text.add("round ", seed, " ended with ", code);
+        report(__FILE__, __LINE__, "a round ends well", text.view());
     }
     for (std::string_view name : {"fuzz.bin", "fuzz.a", "fuzz.b"}) {
         (void)gate().stream_delete(at(name), 0);
