@@ -213,7 +213,7 @@ GATE_CASE(interrupts_race_with_sleeps) {
     struct Shared {
         u32 round, answered, word, lost;
     } shared{};
-    constexpr u32 kRounds = 2000;
+    constexpr u32 kRounds = 1000;
     Thread thread;
     REQUIRE(thread.start(
         [](void* argument) {
