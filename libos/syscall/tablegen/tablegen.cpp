@@ -37,42 +37,22 @@ void collect() {
 #include "libos/syscall/names.inc"
 #undef NAME
 #define CALL(number, name, level, function, kinds, note) add(number, name, #level, kinds, note);
-#if __has_include("libos/misc/calls.inc")
     g_area = "misc";
 #include "libos/misc/calls.inc"
-#endif
-#if __has_include("libos/process/calls.inc")
     g_area = "process";
 #include "libos/process/calls.inc"
-#endif
-#if __has_include("libos/signal/calls.inc")
     g_area = "signal";
 #include "libos/signal/calls.inc"
-#endif
-#if __has_include("libos/memory/calls.inc")
     g_area = "memory";
 #include "libos/memory/calls.inc"
-#endif
-#if __has_include("libos/loader/calls.inc")
     g_area = "loader";
 #include "libos/loader/calls.inc"
-#endif
-#if __has_include("libos/time/calls.inc")
     g_area = "time";
 #include "libos/time/calls.inc"
-#endif
-#if __has_include("libos/fs/calls.inc")
     g_area = "fs";
 #include "libos/fs/calls.inc"
-#endif
-#if __has_include("libos/ipc/calls.inc")
     g_area = "ipc";
 #include "libos/ipc/calls.inc"
-#endif
-#if __has_include("libos/proc/calls.inc")
-    g_area = "proc";
-#include "libos/proc/calls.inc"
-#endif
 #undef CALL
 }
 
