@@ -144,7 +144,8 @@ Res<i64> clone_thread(Thread& thread, const CloneArguments& arguments) {
 }
 
 void free_child(Process& child, Thread& thread) {
-    if (child.files != nullptr) child.files->release();
+    // Its handles are the parent's: nothing is closed.
+    if (child.files != nullptr) child.files->abandon();
     if (child.fs != nullptr) child.fs->release();
     if (child.timers != nullptr) destroy_timers(child.timers);
     Guard guard{process_table_lock()};
