@@ -146,9 +146,12 @@ public:
         return bits;
     }
     WaitQueue* wait_queue() override { return &pipe_.queue; }
-    /// /proc/self/fd/N names the pipe as a FIFO, whichever end the descriptor is.
+    /// /proc/self/fd/N leads to the pipe, whichever end the descriptor is. Unlike a FIFO with a name (which is opened
+    /// anew) it does not wait for a partner: that one may have said all and gone.
     Res<FileRef> reopen(Thread& thread, u32 open_flags) override {
-        return pipe_open_fifo(thread, pipe_, open_flags);
+        if (inode != nullptr) return pipe_open_fifo(thread, pipe_, open_flags);
+        auto* file = TRY(make_file<PipeFile>(pipe_, open_flags));
+        return FileRef{file};
     }
 
 private:

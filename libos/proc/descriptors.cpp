@@ -62,6 +62,7 @@ public:
     Res<void> stat(Thread& thread, Stat& stat) override {
         TRY(Inode::stat(thread, stat));
         stat.st_size = 64;
+        stamp(stat);
         return {};
     }
 

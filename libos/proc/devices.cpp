@@ -100,6 +100,7 @@ public:
     }
     Res<void> stat(Thread& thread, Stat& stat) override {
         TRY(Inode::stat(thread, stat));
+        stamp(stat);
         if (kEntries[index_].target == nullptr) stat.st_rdev = kEntries[index_].number;
         return {};
     }

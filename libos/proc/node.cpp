@@ -7,6 +7,7 @@
 #include "base/memory.hpp"
 #include "libos/process/table.hpp"
 #include "libos/proc/descriptors.hpp"
+#include "libos/time/timers.hpp"
 #include "libos/user.hpp"
 
 namespace postern::libos {
@@ -25,6 +26,12 @@ i64 parse_number(std::string_view text) {
 
 bool same(std::string_view left, const char* right) {
     return left.size() == strlen(right) && memcmp(left.data(), right, left.size()) == 0;
+}
+
+void stamp(Stat& stat) {
+    TimeSpec now = to_timespec(realtime_now());
+    stat.st_atime = stat.st_mtime = stat.st_ctime = now.seconds;
+    stat.st_atime_nsec = stat.st_mtime_nsec = stat.st_ctime_nsec = now.nanoseconds;
 }
 
 namespace {
@@ -69,6 +76,11 @@ public:
     Res<InodeRef> lookup(Thread& thread, std::string_view name) override;
     Res<void> visit(Thread& thread, u64 position, DirectoryVisitor& visitor) override;
     Res<usize> read_link(Thread& thread, char* buffer, usize capacity) override;
+    Res<void> stat(Thread& thread, Stat& stat) override {
+        TRY(Inode::stat(thread, stat));
+        stamp(stat);
+        return {};
+    }
     Res<void> truncate(Thread&, u64) override {
         if (is_directory()) return Failure{Errno::isdir};
         return {};  // open(2) with O_TRUNC, as shells do for `> /proc/...`

@@ -53,6 +53,9 @@ Res<InodeRef> make_node_inode(const Node& node, u32 pid, u32 tid, u64 device);
 
 inline constexpr u64 kProcDevice = 0x15, kSysDevice = 0x16, kDevDevice = 0x5;
 
+/// What is made up when it is looked at is as old as that.
+void stamp(Stat& stat);
+
 /// "1234", or -1 when it is no plain number.
 i64 parse_number(std::string_view text);
 bool same(std::string_view left, const char* right);
