@@ -196,7 +196,11 @@ def numbers_gate(canaries):
     out, status = run("numbers-gate", timeout=400)
     lines = re.findall(r"^gate (\S+) (\w+) (-?\d+)$", out, re.M)
     verdict("numbers-gate: every number was tried", len(lines) == 1202, f"{len(lines)} tried, status {status} {out[-300:]}")
-    passed = [n for n, ending, _ in lines if ending in ("returned", "hung") and (n.startswith("x32+") or int(n) not in allowed)]
+    # The kernel lets uretprobe (335, since 6.14) and uprobe (336, since 6.18) past every filter; called from anywhere
+    # but its own trampolines the one ends the caller and the other answers ENXIO.
+    harmless = {("335", "-6"), ("336", "-6"), ("335", "-38"), ("336", "-38")}
+    passed = [n for n, ending, value in lines if ending in ("returned", "hung") and (n, value) not in harmless
+              and (n.startswith("x32+") or int(n) not in allowed)]
     verdict("numbers-gate: nothing off the list returns to the caller", not passed, str(passed[:10]))
 
 
