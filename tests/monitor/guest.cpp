@@ -170,6 +170,18 @@ extern "C" [[noreturn]] void LibOsInitialize(const LibOsParameters* parameters) 
         say("cwd=", parameters->working_directory);
         finish(0);
     }
+    if (what == "query") {  // how long a question takes: NUMBER NAME
+        u64 start = 0, end = 0;
+        u32 count = number(argument);
+        g->DkSystemTimeQuery(Clock::monotonic, &start);
+        for (u32 i = 0; i < count; ++i) {
+            Attributes attributes{};
+            g->DkStreamAttributesQuery(parameters->arguments[3], 0, &attributes);
+        }
+        g->DkSystemTimeQuery(Clock::monotonic, &end);
+        say((end - start) / count, " ns");
+        finish(0);
+    }
     if (what == "read") open(argument, kAccessRead, kCreateNever);
     if (what == "write") open(argument, kAccessWrite, kCreateTry);
     finish(0);

@@ -211,8 +211,8 @@ TEST(Launch, FifosDoNotHoldUpOthers) {
 
 class Fallbacks : public testing::TestWithParam<const char*> {};
 INSTANTIATE_TEST_SUITE_P(Each, Fallbacks,
-                         testing::Values("openat2", "landlock", "tgkill", "killable", "memfd_seal", "patch",
-                                         "openat2,landlock,tgkill,killable,memfd_seal"));
+                         testing::Values("openat2", "landlock", "tgkill", "killable", "memfd_seal", "addfd", "patch",
+                                         "openat2,landlock,tgkill,killable,memfd_seal,addfd"));
 
 TEST_P(Fallbacks, Work) {
     for (bool nobody : {false, true}) {

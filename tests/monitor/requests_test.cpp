@@ -133,6 +133,13 @@ TEST_F(RequestsTest, CreatesExclusivelyAndNeverThroughLinks) {
     EXPECT_EQ(open("file:/rw/slash/", kWrite, gate::kCreateTry).error, Err::is_directory);
 }
 
+TEST_F(RequestsTest, NothingIsMadeInSyntheticDirectories) {
+    EXPECT_EQ(open("file:/new", kWrite, gate::kCreateTry).error, Err::read_only);
+    EXPECT_EQ(open("file:/new", kRead).error, Err::not_found);
+    EXPECT_EQ(open("file:/new/deeper", kWrite, gate::kCreateTry).error, Err::not_found);
+    EXPECT_EQ(pair(Ask::link, "file:/new", "x", 1), Err::read_only);
+}
+
 TEST_F(RequestsTest, NeverLeavesSetIdBits) {
     Reply reply = open("file:/rw/setid", kWrite, gate::kCreateAlways, 0, 06755);
     ASSERT_EQ(reply.error, Err::ok);

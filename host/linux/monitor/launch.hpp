@@ -91,7 +91,7 @@ struct LaunchOptions {
     std::string entry_path;
     bool no_landlock = false;              ///< leave out the second walls, to test the first one
     bool no_namespaces = false;
-    std::string force_fallback;            ///< comma-separated names: openat2, landlock, tgkill, killable, memfd_seal, ...
+    std::string force_fallback;            ///< comma-separated: openat2, landlock, tgkill, killable, memfd_seal, addfd, patch
     std::string library_options;           ///< further "key=value" lines for the library OS
 };
 

@@ -226,7 +226,14 @@ void Monitor::forward(int signal) {
         kill(first_, signal);  // not reaped, so the number is still its own
         return;
     }
-    for (int process : members()) kill(process, signal);
+    signal_members(signal);
+}
+
+void Monitor::signal_members(int signal) {
+    for (int process : members()) {
+        bool starting = std::any_of(boots_.begin(), boots_.end(), [&](const Boot& boot) { return boot.process == process; });
+        if (!starting) kill(process, signal);
+    }
 }
 
 void Monitor::reap() {
@@ -298,7 +305,7 @@ void Monitor::ended(int process, int status, const rusage& usage) {
         syscall(SYS_futex, &notice_->deaths[0], FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
         // Who ends by itself has told the others in the library OS. Who was killed has not.
         if (WIFSIGNALED(status) && !(first && !options_.wait_all)) {
-            for (int member : members()) kill(member, kSignalDeaths);
+            signal_members(kSignalDeaths);
         }
     }
 }

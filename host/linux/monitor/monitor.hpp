@@ -30,6 +30,7 @@ private:
     struct Boot {
         Fd socket;
         bool first;
+        int process;  ///< -1: not known yet (the first one)
     };
     /// A request that a worker process serves.
     struct Pending {
@@ -87,6 +88,8 @@ private:
     bool within_limit();
     bool is_member(int process);
     std::vector<int> members();
+    /// Sends a host signal to every member that has its handlers: one that is still being started would die of it.
+    void signal_members(int signal);
 
     LaunchOptions options_;
     View view_;
@@ -110,6 +113,7 @@ private:
     u64 memory_limit_ = 0, arena_size_ = 0;
     u64 deadline_ = 0, memory_poll_ = 0, started_ = 0;
     u32 used_ = 0;
+    bool two_steps_ = false;  ///< a descriptor is injected and the call answered one after the other
     u64 last_admission_ = 0, full_until_ = 0;
     int first_ = -1;
     bool first_ready_ = false, first_ended_ = false, stopping_ = false, failed_ = false, keeper_lost_ = false;

@@ -431,17 +431,33 @@ Err Names::resolve(std::string_view path, bool follow, Place& place) {
     if (path.empty() || path[0] != '/') return Err::bad_argument;
     if (path.size() >= kMaxPath) return Err::name_too_long;
     crossing_ = in_worker_;
+    // Most names are plain and meet at most a link or two at the end or at the top of a route (/lib -> usr/lib): as long
+    // as what a link makes of the name is plain again, one opening does for the whole of it.
+    std::string whole, link;
+    std::string_view next = path;
+    for (int links = 0; plain(next); ++links) {
+        if (links > kMaxLinks) return Err::too_many_links;
+        place = Place{};
+        Err error = probe(std::string{next}, place, link);
+        bool at_end = error == Err::ok && place.kind == PlaceKind::object && S_ISLNK(place.status.st_mode);
+        if (error != Err::too_many_links && !(at_end && follow)) return error;
+        if (link.empty()) break;  // somewhere on the way
+        std::string_view top{place.canonical};
+        if (!place.rest.empty()) top.remove_suffix(place.rest.size() + 1);
+        std::string target = link[0] == '/' ? std::string{} : std::string{directory_of(top)} + "/";
+        if (target == "//") target = "/";
+        target += link;
+        if (!place.rest.empty() && !at_end) target += "/" + place.rest;
+        if (at_end) {
+            target = link[0] == '/' ? link : std::string{directory_of(place.canonical)} + "/" + link;
+            if (target.starts_with("//")) target.erase(0, 1);
+        }
+        if (target.size() >= kMaxPath) return Err::name_too_long;
+        whole = std::move(target);
+        next = whole;
+    }
     for (int race = 0; race < kMaxRaces; ++race) {
         place = Place{};
-        std::string link;
-        if (race == 0 && plain(path)) {
-            Err error = probe(std::string{path}, place, link);
-            bool link_on_the_way = error == Err::too_many_links;
-            bool link_to_follow =
-                error == Err::ok && place.kind == PlaceKind::object && S_ISLNK(place.status.st_mode) && follow;
-            if (!link_on_the_way && !link_to_follow) return error;
-            place = Place{};
-        }
         Err error = walk(path, follow, place);
         // The kernel met a link where the walk had seen none: somebody renames meanwhile.
         if (error != Err::too_many_links || place.kind == PlaceKind::object) return error;

@@ -67,14 +67,16 @@ int Monitor::inject(int listener, u64 id, int descriptor, bool send) {
     seccomp_notif_addfd add = {};
     add.id = id;
     add.srcfd = static_cast<u32>(descriptor);
-    if (send) add.flags = SECCOMP_ADDFD_FLAG_SEND;
+    if (send && !two_steps_) add.flags = SECCOMP_ADDFD_FLAG_SEND;
     int number = ioctl(listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add);
-    if (number < 0 && errno == EINVAL && send) {  // before Linux 5.14: two steps
+    if (number < 0 && errno == EINVAL && add.flags != 0) {  // before Linux 5.14
+        two_steps_ = true;
         add.flags = 0;
         number = ioctl(listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add);
-        if (number >= 0) answer(listener, id, number, 0);
     }
-    return number < 0 ? -errno : number;
+    if (number < 0) return -errno;
+    if (send && two_steps_) answer(listener, id, number, 0);
+    return number;
 }
 
 void Monitor::deliver(int listener, u64 id, u32 slot, u32 sequence, Reply&& reply) {

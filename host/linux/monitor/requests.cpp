@@ -185,6 +185,18 @@ bool Requests::find(std::string_view uri, bool follow, Place& place, Reply& repl
     return error == Err::ok;
 }
 
+/// A name in a directory that routes make up cannot be made: that directory is there, and nobody's to write to.
+void Requests::refuse_in_synthetic(const Place& place, Reply& reply) {
+    if (reply.error != Err::not_found || (reply.flags & kReplyInside) || place.route != nullptr) return;
+    usize slash = place.canonical.rfind('/');
+    if (slash == std::string::npos) return;
+    std::string_view parent = slash == 0 ? std::string_view{"/"} : std::string_view{place.canonical}.substr(0, slash);
+    if (names_.table().find("file", parent).route == nullptr && names_.table().is_parent("file", parent)) {
+        reply.error = Err::read_only;
+        reply.cache = 0;
+    }
+}
+
 bool Requests::writable(const Place& place, Reply& reply) {
     if (place.route != nullptr && gate::has(place.route->rights, Right::write)) return true;
     note_read_only(place);
@@ -252,7 +264,10 @@ Reply Requests::open(const Request& request) {
     for (int attempt = 0; attempt < 8; ++attempt) {
         Place place;
         reply = Reply{};
-        if (!find(request.name(), follow, place, reply)) return reply;
+        if (!find(request.name(), follow, place, reply)) {
+            if (request.create != gate::kCreateNever) refuse_in_synthetic(place, reply);
+            return reply;
+        }
         if (place.kind == PlaceKind::missing) {
             if (request.create == gate::kCreateNever) {
                 reply.error = Err::not_found;
@@ -509,7 +524,10 @@ Reply Requests::link(const Request& request) {
     if (request.flags > static_cast<u32>(gate::LinkKind::symbolic)) return Reply::failure(Err::bad_argument);
     Place place;
     Reply reply;
-    if (!find(request.name(), false, place, reply)) return reply;
+    if (!find(request.name(), false, place, reply)) {
+        refuse_in_synthetic(place, reply);
+        return reply;
+    }
     if (place.kind != PlaceKind::missing) return Reply::failure(Err::exists);
     if (place.must_be_directory) return Reply::failure(Err::not_found);
     if (!writable(place, reply)) return reply;

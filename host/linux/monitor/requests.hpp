@@ -88,6 +88,7 @@ private:
     /// Resolves a `file:` URI. Not ok: the reply is complete.
     bool find(std::string_view uri, bool follow, Place& place, Reply& reply);
     bool writable(const Place& place, Reply& reply);
+    void refuse_in_synthetic(const Place& place, Reply& reply);
     void note_read_only(const Place& place);
 
     struct PipeServer {

@@ -142,6 +142,7 @@ Result<void, LaunchError> Monitor::start() {
     memory_limit_ = page_floor(options_.memory_limit != 0 ? options_.memory_limit : default_memory_limit());
     if (memory_limit_ < (8ull << 20)) return Failure{launch_error(125, "a memory limit below 8 MiB runs nothing; raise --memory")};
     arena_size_ = std::clamp(memory_limit_, kMinimumArena, kMaximumArena);
+    two_steps_ = fallback("addfd");
     view_ = TRY(compile_view(options_.view));
     Fd entry = TRY(open_image(options_.entry_path, "entry"));
     Fd libos = TRY(open_image(options_.libos_path, "libos"));
@@ -164,7 +165,7 @@ Result<void, LaunchError> Monitor::start() {
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, boot) != 0) {
         return Failure{launch_error(125, "cannot make a socket pair: %s", strerror(errno))};
     }
-    boots_.push_back({Fd{boot[0]}, true});
+    boots_.push_back({Fd{boot[0]}, true, -1});
     Fd theirs{boot[1]};
 
     // One argument of a program is at most 128 KiB on Linux, and entry keeps its own copy in less.
@@ -209,7 +210,7 @@ Result<int, gate::Err> Monitor::create_process(const std::string& program, const
     std::vector<std::string> all{"postern", config_text(program)};
     all.insert(all.end(), arguments.begin(), arguments.end());
     int process = TRY(keeper_.spawn(all, options_.environment, theirs.get(), streams));
-    boots_.push_back({std::move(ours), false});
+    boots_.push_back({std::move(ours), false, process});
     ++used_;
     return process;
 }
