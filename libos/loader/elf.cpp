@@ -51,10 +51,10 @@ Res<ElfPlan> plan_elf(const Elf64_Ehdr& header, const Elf64_Phdr* headers, const
                 if (segment.p_filesz != 0 && (segment.p_vaddr - segment.p_offset) % kPageSize != 0)
                     return Failure{Errno::noexec};
                 if (any && segment.p_vaddr < previous_end) return Failure{Errno::noexec};
-                if (segment.p_align > plan.alignment) {
-                    // Alignment is a wish about the first address; absurd ones are refused, as they cannot be met.
-                    if ((segment.p_align & (segment.p_align - 1)) != 0 || segment.p_align > (1ull << 30))
-                        return Failure{Errno::noexec};
+                // Linux ignores an alignment that is no power of two. What cannot be met in the address space is refused.
+                if (plan.position_independent && segment.p_align > plan.alignment &&
+                    (segment.p_align & (segment.p_align - 1)) == 0) {
+                    if (segment.p_align > (1ull << 30)) return Failure{Errno::noexec};
                     plan.alignment = segment.p_align;
                 }
                 if (!any) plan.low = page_floor(segment.p_vaddr);

