@@ -305,6 +305,7 @@ Err Names::probe(const std::string& path, Place& place, std::string& link) {
         return Err::ok;
     }
     if (route.target.kind != TargetKind::directory) return Err::unsupported;
+    if (!route.stable) lasting_ = false;
     int base = -1;
     Fd owned;
     Err error = top(route, path, decision.rest, base, owned, link);

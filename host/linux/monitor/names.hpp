@@ -53,6 +53,9 @@ public:
     /// route is PlaceKind::missing, what no rule grants Err::not_found. Err::busy: the way leads over a
     /// file system that may hang; ask again in a worker (see set_in_worker).
     gate::Err resolve(std::string_view path, bool follow, Place& place);
+    /// Since `begin`, has every route on the way been stable? Else a link on it may lead elsewhere tomorrow.
+    bool lasting() const { return lasting_; }
+    void begin() { lasting_ = true; }
     /// The directory on the host that holds `place` (object or missing), opened with O_PATH, and the last component.
     /// Err::denied: the place is a route's own top and cannot be replaced.
     gate::Err parent(const Place& place, Fd& directory, std::string& last);
@@ -111,6 +114,7 @@ private:
     std::vector<std::pair<dev_t, FileSystemClass>> devices_;
     bool avoid_openat2_;
     bool in_worker_ = false;
+    bool lasting_ = true;
     bool crossing_ = false;  ///< mounts below a route's own may be entered
     bool needs_worker_ = false;
     gate::Err worker() { return needs_worker_ = true, gate::Err::busy; }

@@ -212,6 +212,7 @@ void Requests::note_read_only(const Place& place) {
 
 Reply Requests::serve(const Request& request) {
     names_.take_needs_worker();
+    names_.begin();
     Reply reply;
     switch (request.ask) {
         case Ask::open: reply = open(request); break;
@@ -244,6 +245,7 @@ Reply Requests::serve(const Request& request) {
         case Ask::none: reply.error = Err::bad_argument; break;
         case Ask::random: reply.error = Err::unsupported; break;
     }
+    if (!names_.lasting()) reply.cache = 0;
     if (names_.take_needs_worker() && !names_.in_worker()) {
         reply = Reply{};
         reply.later = true;

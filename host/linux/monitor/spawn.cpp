@@ -31,6 +31,16 @@
 
 namespace postern::host {
 
+extern "C" {
+extern char __executable_start;  // from the linker
+extern char etext;
+}
+
+void forget_code_pages() {
+    u64 low = page_ceil(reinterpret_cast<u64>(&__executable_start)), high = page_floor(reinterpret_cast<u64>(&etext));
+    if (low < high) madvise(reinterpret_cast<void*>(low), high - low, MADV_DONTNEED);
+}
+
 Fd make_memory_file(const char* name, u64 size, bool executable_seal) {
     unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
     Fd file{memfd_create(name, executable_seal ? flags | MFD_NOEXEC_SEAL : flags)};
@@ -208,6 +218,7 @@ void Keeper::run(const Start& first, int monitor, int control, int monitor_id) {
     // the monitor must see when the picoprocess dies.
     close(first.descriptors[kFdBoot]);
     pollfd events[2] = {{monitor, POLLIN, 0}, {control, POLLIN, 0}};
+    forget_code_pages();
     for (;;) {
         if (poll(events, 2, -1) < 0 && errno != EINTR) break;
         if (events[0].revents != 0) break;
