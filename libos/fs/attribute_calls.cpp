@@ -59,7 +59,7 @@ Res<i64> change_path(Thread& thread, i32 dirfd, const char* path, bool follow, c
     bool inside = TRY(act_host(thread, place, [&](Place& at) {
         if (change.mask != 0) return change_host(at.uri, follow, change);
         gate::Attributes attributes;
-        return g_gate->DkStreamAttributesQuery(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, &attributes);
+        return query_name(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, attributes);
     }));
     if (!inside) return 0;
     Inode* inode = place.inode.get();

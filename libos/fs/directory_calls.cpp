@@ -93,7 +93,7 @@ Res<void> find_directory(Thread& thread, u64 user_path, Place& place) {
     TRY(walk(thread, kAtWorkingDirectory, path, kFollow, place));
     gate::Attributes attributes;
     bool inside = TRY(ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
-        return g_gate->DkStreamAttributesQuery(at.uri, 0, &answer);
+        return query_name(at.uri, 0, answer);
     }));
     if (inside) {
         if (place.magic.get() != nullptr) {

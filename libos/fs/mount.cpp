@@ -4,6 +4,7 @@
 
 #include "base/memory.hpp"
 #include "libos/fs/locks.hpp"
+#include "libos/fs/name_cache.hpp"
 #include "libos/fs/path.hpp"
 #include "libos/fs/tmpfs.hpp"
 #include "libos/gate.hpp"
@@ -112,6 +113,7 @@ Res<void> initialize_file_systems() {
     if (g_initialized) return {};
     g_initialized = true;
     TRY(locks_initialize());
+    TRY(name_cache_initialize());
     std::string_view options{g_parameters->options != nullptr ? g_parameters->options : ""};
     Res<void> result{};
     auto note = [&](Res<void> added) {

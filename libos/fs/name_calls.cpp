@@ -71,7 +71,7 @@ bool leads_inside(Thread& thread, Place& place) {
     if (place.inside) return false;
     gate::Attributes attributes;
     auto inside = ask_host(thread, place, attributes, [](Place& at, gate::Attributes& answer) {
-        return g_gate->DkStreamAttributesQuery(at.uri, gate::kOpenNoFollow, &answer);
+        return query_name(at.uri, gate::kOpenNoFollow, answer);
     });
     return inside.ok() && inside.value();
 }
@@ -176,7 +176,7 @@ Res<i64> make_node(Thread& thread, i32 dirfd, u64 user_path, u32 mode) {
     bool inside = TRY(ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
         // FIFOs and socket names on the host would lead out of the family.
         if (type != kTypeRegular)
-            return g_gate->DkStreamAttributesQuery(at.uri, gate::kOpenNoFollow, &answer) == gate::Err::ok
+            return query_name(at.uri, gate::kOpenNoFollow, answer) == gate::Err::ok
                        ? gate::Err::exists
                    : (answer.name_flags & gate::kNameInside) != 0 ? gate::Err::not_found
                                                                  : gate::Err::denied;
@@ -212,7 +212,7 @@ Res<i64> read_link_at(Thread& thread, i32 dirfd, u64 user_path, u64 buffer, u64 
     bool inside = TRY(ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
         answer.name = names;
         answer.name_capacity = sizeof names;
-        return g_gate->DkStreamAttributesQuery(at.uri, gate::kOpenNoFollow, &answer);
+        return query_name(at.uri, gate::kOpenNoFollow, answer);
     }));
     const char* target;
     usize count;

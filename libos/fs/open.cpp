@@ -135,9 +135,17 @@ Res<FileRef> open_path(Thread& thread, i32 dirfd, const char* path, u32 flags, u
     if ((flags & kTemporaryFlag) != 0) options = (options & ~u32{gate::kOpenDirectory}) | gate::kOpenTemporary;
     auto asked = ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
         if ((flags & kPathFlag) != 0)
-            return g_gate->DkStreamAttributesQuery(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, &answer);
+            return query_name(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, answer);
+        // Names on immutable routes that are not there need no second question.
+        if (!create) {
+            gate::Err refusal = known_refusal(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, answer);
+            if (refusal != gate::Err::ok) return refusal;
+        }
         u32 how = !create ? gate::kCreateNever : exclusive ? gate::kCreateAlways : gate::kCreateTry;
-        return g_gate->DkStreamOpen(at.uri, host_access(flags), mode, how, options, &handle, &answer);
+        gate::Err error = g_gate->DkStreamOpen(at.uri, host_access(flags), mode, how, options, &handle, &answer);
+        if (!create && (error == gate::Err::ok || error == gate::Err::not_found))
+            note_name(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, error, answer);
+        return error;
     });
     if (!asked.ok()) return Failure{asked.error() == Errno::busy ? Errno::txtbsy : asked.error()};
     if (asked.value()) return open_inside(thread, place, flags, mode);
@@ -158,7 +166,7 @@ Res<void> stat_path(Thread& thread, i32 dirfd, const char* path, bool follow, St
     TRY(walk(thread, dirfd, path, follow ? u32{kFollow} : 0, place));
     gate::Attributes attributes;
     bool inside = TRY(ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
-        return g_gate->DkStreamAttributesQuery(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, &answer);
+        return query_name(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, answer);
     }));
     if (!inside) {
         fill_stat(attributes, stat);

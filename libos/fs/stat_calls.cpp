@@ -101,7 +101,7 @@ Res<i64> access_at(Thread& thread, i32 dirfd, u64 user_path, u32 wanted, u32 fla
     TRY(walk(thread, dirfd, path, follow ? u32{kFollow} : 0, place));
     gate::Attributes attributes;
     bool inside = TRY(ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
-        return g_gate->DkStreamAttributesQuery(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, &answer);
+        return query_name(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, answer);
     }));
     if (!inside) {
         if (wanted == 0) return 0;
@@ -201,7 +201,7 @@ Res<i64> sys_statfs(Thread& thread, Arguments arguments) {
     TRY(walk(thread, kAtWorkingDirectory, path, kFollow, place));
     gate::Attributes attributes;
     bool inside = TRY(ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
-        return g_gate->DkStreamAttributesQuery(at.uri, 0, &answer);
+        return query_name(at.uri, 0, answer);
     }));
     if (inside && place.inode.get() == nullptr && place.magic.get() == nullptr) return Failure{Errno::noent};
     return put_statfs(arguments[1], place.view(), inside, false,

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "libos/fs/inode.hpp"
+#include "libos/fs/name_cache.hpp"
 #include "libos/fs/path.hpp"
 #include "base/memory.hpp"
 
@@ -83,7 +84,7 @@ Res<bool> act_host(Thread& thread, Place& place, Act act) {
         gate::Attributes attributes;
         u32 options = (place.flags & kFollow) != 0 ? 0 : u32{gate::kOpenNoFollow};
         bool inside = TRY(ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
-            return g_gate->DkStreamAttributesQuery(at.uri, options, &answer);
+            return query_name(at.uri, options, answer);
         }));
         if (!inside) return Failure{to_errno(error)};
     }
