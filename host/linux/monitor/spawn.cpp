@@ -7,6 +7,7 @@
 #include "host/linux/monitor/spawn.hpp"
 
 #include <fcntl.h>
+#include <link.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/securebits.h>
@@ -31,14 +32,20 @@
 
 namespace postern::host {
 
-extern "C" {
-extern char __executable_start;  // from the linker
-extern char etext;
-}
-
 void forget_code_pages() {
-    u64 low = page_ceil(reinterpret_cast<u64>(&__executable_start)), high = page_floor(reinterpret_cast<u64>(&etext));
-    if (low < high) madvise(reinterpret_cast<void*>(low), high - low, MADV_DONTNEED);
+    // The first entry is this program. Segments that are never written to come back from the file as they are.
+    dl_iterate_phdr(
+        [](dl_phdr_info* info, size_t, void*) {
+            for (int i = 0; i < info->dlpi_phnum; ++i) {
+                const ElfW(Phdr)& segment = info->dlpi_phdr[i];
+                if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W)) continue;
+                u64 low = page_ceil(info->dlpi_addr + segment.p_vaddr);
+                u64 high = page_floor(info->dlpi_addr + segment.p_vaddr + segment.p_filesz);
+                if (low < high) madvise(reinterpret_cast<void*>(low), high - low, MADV_DONTNEED);
+            }
+            return 1;
+        },
+        nullptr);
 }
 
 Fd make_memory_file(const char* name, u64 size, bool executable_seal) {
