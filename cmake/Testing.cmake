@@ -1,5 +1,10 @@
 # Helpers for tests/*/CMakeLists.txt. Labels: unit (hosted, sanitizers apply), slow (only ./x test --all).
 
+# The system's own: an interpreter below somebody's home directory is out of reach for tests that change the user.
+if(EXISTS /usr/bin/python3)
+  set(Python3_EXECUTABLE /usr/bin/python3)
+endif()
+
 # Everything that ./x check builds under sanitizers.
 add_custom_target(unit_tests)
 

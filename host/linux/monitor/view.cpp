@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "host/linux/monitor/names.hpp"
 #include "host/linux/monitor/sys.hpp"
 
 namespace postern::host {
@@ -198,6 +199,20 @@ bool showable(const std::string& directory, const std::string& home) {
     return true;
 }
 
+/// Can a program start in the view's working directory?
+bool is_directory(View& view) {
+    Place place;
+    Names names{view.table(), false};
+    if (names.resolve(view.working_directory(), true, place) != gate::Err::ok) return false;
+    switch (place.kind) {
+        case PlaceKind::object: return S_ISDIR(place.status.st_mode);
+        case PlaceKind::synthetic: return true;
+        // Of a private tree only its own top exists at the start.
+        case PlaceKind::inside: return place.route->target.kind != TargetKind::memory || place.rest.empty();
+        default: return false;
+    }
+}
+
 }  // namespace
 
 Result<View, LaunchError> compile_view(const ViewOptions& options) {
@@ -270,6 +285,10 @@ Result<View, LaunchError> compile_view(const ViewOptions& options) {
                                         options.working_directory.c_str())};
         }
         view.working_directory_ = normalise(options.working_directory);
+        if (!is_directory(view)) {
+            return Failure{launch_error(125, "-w %s: no such directory in the program's view; 'postern routes' prints it",
+                                        options.working_directory.c_str())};
+        }
     } else {
         // A directory that is not in the view cannot be stood in.
         core::Decision decision = view.table().find("file", here);
