@@ -24,7 +24,7 @@ const Attack kAttacks[] = {
     {"signals", signals, "signals and ptrace at the process numbers given as arguments"},
     {"descriptors", descriptors, "descriptors that were never given"},
     {"overmap", overmap, "own code over the gate page"},
-    {"slots", slots, "forged requests, changed while they are read; argument: a name that must stay closed"},
+    {"slots", slots, "forged requests, changed while they are read; arguments: a name that must stay closed, rounds, a read-only one"},
     {"fork-bomb", fork_bomb, "processes without end"},
     {"memory-bomb", memory_bomb, "memory without end, private and shared"},
     {"session-storm", session_storm, "setsid and clone in a loop, until killed"},

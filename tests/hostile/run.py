@@ -304,17 +304,46 @@ def overmap(canaries):
             not [r for r in rows if r[1] == "returned" and int(r[2]) >= 0], str(rows) + ("" if rows else out[-200:]))
 
 
+def described(directory):
+    """Everything that a program could have changed below a directory."""
+    rows = []
+    for root, directories, files in os.walk(directory):
+        for name in [".", *directories, *files]:
+            path = os.path.join(root, name)
+            st = os.lstat(path)
+            rows.append((path, st.st_mode, st.st_uid, st.st_gid, st.st_size, st.st_mtime_ns, st.st_nlink, st.st_ino,
+                         open(path, "rb").read() if os.path.isfile(path) else b""))
+    return sorted(rows)
+
+
 @attack
 def slots(canaries):
-    out, _ = run("slots", canaries.secret)
-    m = re.search(r"slots answered=(\d+) leaked=(\d+)", out)
-    verdict("slots: forged and racing requests never open the canary", bool(m) and m.group(2) == "0", out[-200:])
-    verdict("slots: numbers beyond the file end the caller", out.count("slots outside killed") == 3, out[-200:])
-    verdict("slots: the monitor still serves", "still-served yes" in out, out[-200:])
-    # Control: where the route does lead to the canary, the same attack finds it.
-    out, _ = run("slots", canaries.secret, "300", extra=("-v", canaries.dir))
-    m = re.search(r"slots answered=(\d+) leaked=(\d+)", out)
-    verdict("slots: a reachable canary is found (control)", bool(m) and int(m.group(2)) > 0, out[-200:])
+    # What may be read but not changed, and what may not even be seen: both are canaries.
+    plain = tempfile.mkdtemp(prefix="postern-plain-", dir="/var/tmp")
+    with open(os.path.join(plain, "file"), "w") as f:
+        f.write("PLAIN\n")
+    os.mkdir(os.path.join(plain, "directory"))
+    for path, mode in ((plain, 0o777), (os.path.join(plain, "file"), 0o666), (os.path.join(plain, "directory"), 0o777)):
+        os.chmod(path, mode)
+    try:
+        before, secret_before = described(plain), described(canaries.dir)
+        mounted = ("-v", f"{plain}:/plain:ro")
+        out, _ = run("slots", canaries.secret, "3000", "/plain/file", extra=mounted)
+        m = re.search(r"slots answered=(\d+) leaked=(\d+)", out)
+        verdict("slots: forged and racing requests never open the canary", bool(m) and m.group(2) == "0", out[-300:])
+        verdict("slots: the race was run, the permitted name opens (control)", bool(m) and int(m.group(1)) > 0, out[-300:])
+        verdict("slots: numbers beyond the file end the caller", out.count("slots outside killed") == 3, out[-300:])
+        verdict("slots: the monitor still serves", "still-served yes" in out, out[-300:])
+        verdict("slots: a read-only route is unchanged", described(plain) == before)
+        verdict("slots: what is not routed is unchanged", described(canaries.dir) == secret_before)
+        # Control: where the routes do lead there, the same attack reads the one and changes the other.
+        out, _ = run("slots", "/canary/secret", "3000", "/plain/file",
+                     extra=("-v", f"{plain}:/plain:rw", "-v", f"{canaries.dir}:/canary:ro"))
+        m = re.search(r"slots answered=(\d+) leaked=(\d+)", out)
+        verdict("slots: a reachable canary is read (control)", bool(m) and int(m.group(2)) > 0, out[-300:])
+        verdict("slots: a writable route is changed (control)", described(plain) != before)
+    finally:
+        subprocess.run(["rm", "-rf", plain])
 
 
 @attack
