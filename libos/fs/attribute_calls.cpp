@@ -15,10 +15,10 @@ namespace {
 constexpr u32 kUnchanged = ~0u;
 
 struct Change {
-    u32 mask = 0;           ///< InodeChange
-    u32 now = 0;            ///< of the times in `mask`: those that become the present
+    u32 mask = 0;  ///< InodeChange
+    u32 now = 0;   ///< of the times in `mask`: those that become the present
     InodeAttributes values;
-    bool touch = false;     ///< utimes with a null argument: write permission suffices
+    bool touch = false;  ///< utimes with a null argument: write permission suffices
 };
 
 Res<void> change_inode(Thread& thread, Inode& inode, Change change) {
@@ -30,8 +30,10 @@ Res<void> change_inode(Thread& thread, Inode& inode, Change change) {
             TRY(check_permission(thread, inode, 2));
         }
         TimeStamp now = time_stamp();
-        if (change.now & kChangeAccessed) change.values.accessed = now.seconds, change.values.accessed_ns = now.nanoseconds;
-        if (change.now & kChangeModified) change.values.modified = now.seconds, change.values.modified_ns = now.nanoseconds;
+        if (change.now & kChangeAccessed)
+            change.values.accessed = now.seconds, change.values.accessed_ns = now.nanoseconds;
+        if (change.now & kChangeModified)
+            change.values.modified = now.seconds, change.values.modified_ns = now.nanoseconds;
     }
     return inode.set_attributes(thread, change.mask, change.values);
 }

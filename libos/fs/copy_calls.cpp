@@ -119,8 +119,8 @@ Res<i64> sys_copy_file_range(Thread& thread, Arguments arguments) {
         if (arguments[3] == 0) to = static_cast<u64>(TRY(out->seek(thread, 0, 1)));
         if (from < to + size && to < from + size) return Failure{Errno::inval};
     }
-    i64 done = TRY(move(thread, *in, arguments[1] != 0 ? &from : nullptr, *out, arguments[3] != 0 ? &to : nullptr, size,
-                        false));
+    i64 done = TRY(
+        move(thread, *in, arguments[1] != 0 ? &from : nullptr, *out, arguments[3] != 0 ? &to : nullptr, size, false));
     if (arguments[1] != 0) TRY(write_user(arguments[1], from));
     if (arguments[3] != 0) TRY(write_user(arguments[3], to));
     return done;

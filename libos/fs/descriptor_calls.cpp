@@ -13,11 +13,33 @@ namespace postern::libos {
 namespace {
 
 enum Command : u32 {
-    kDup = 0, kGetFd = 1, kSetFd = 2, kGetFlags = 3, kSetFlags = 4, kGetLock = 5, kSetLock = 6, kSetLockWait = 7,
-    kSetOwner = 8, kGetOwner = 9, kSetSignal = 10, kGetSignal = 11, kSetOwnerEx = 15, kGetOwnerEx = 16,
-    kOfdGetLock = 36, kOfdSetLock = 37, kOfdSetLockWait = 38, kSetLease = 1024, kGetLease = 1025, kNotify = 1026,
-    kDupCloseOnExec = 1030, kSetPipeSize = 1031, kGetPipeSize = 1032, kAddSeals = 1033, kGetSeals = 1034,
-    kGetHint = 1035, kSetHint = 1036,
+    kDup = 0,
+    kGetFd = 1,
+    kSetFd = 2,
+    kGetFlags = 3,
+    kSetFlags = 4,
+    kGetLock = 5,
+    kSetLock = 6,
+    kSetLockWait = 7,
+    kSetOwner = 8,
+    kGetOwner = 9,
+    kSetSignal = 10,
+    kGetSignal = 11,
+    kSetOwnerEx = 15,
+    kGetOwnerEx = 16,
+    kOfdGetLock = 36,
+    kOfdSetLock = 37,
+    kOfdSetLockWait = 38,
+    kSetLease = 1024,
+    kGetLease = 1025,
+    kNotify = 1026,
+    kDupCloseOnExec = 1030,
+    kSetPipeSize = 1031,
+    kGetPipeSize = 1032,
+    kAddSeals = 1033,
+    kGetSeals = 1034,
+    kGetHint = 1035,
+    kSetHint = 1036,
 };
 
 struct UserLock {  // struct flock of x86-64
@@ -172,9 +194,7 @@ Res<i64> sys_fcntl(Thread& thread, Arguments arguments) {
             bool set = TRY(files.close_on_exec(fd));
             return set ? 1 : 0;
         }
-        case kSetFd:
-            TRY(files.set_close_on_exec(fd, (argument & 1) != 0));
-            return 0;
+        case kSetFd: TRY(files.set_close_on_exec(fd, (argument & 1) != 0)); return 0;
         case kGetFlags: return static_cast<i64>(file->status_flags);
         case kSetFlags: return set_flags(*file, static_cast<u32>(argument));
         case kGetLock:
@@ -192,7 +212,7 @@ Res<i64> sys_fcntl(Thread& thread, Arguments arguments) {
             file->signal_number = static_cast<u32>(argument);
             return 0;
         case kGetSignal: return static_cast<i64>(file->signal_number);
-        case kGetLease: return 2;   // F_UNLCK
+        case kGetLease: return 2;  // F_UNLCK
         case kSetLease:
             if (argument == 2) return 0;
             return Failure{Errno::inval};
@@ -233,9 +253,7 @@ Res<i64> sys_ioctl(Thread& thread, Arguments arguments) {
     if ((file->status_flags & kPathFlag) != 0) return Failure{Errno::badf};
     switch (request) {
         case kSetCloseOnExec:
-        case kClearCloseOnExec:
-            TRY(thread.process->files->set_close_on_exec(fd, request == kSetCloseOnExec));
-            return 0;
+        case kClearCloseOnExec: TRY(thread.process->files->set_close_on_exec(fd, request == kSetCloseOnExec)); return 0;
         case kNonBlocking: {
             i32 on = TRY(read_user<i32>(arguments[2]));
             file->status_flags = on != 0 ? file->status_flags | kNonBlockFlag : file->status_flags & ~kNonBlockFlag;

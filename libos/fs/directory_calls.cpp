@@ -19,7 +19,8 @@ public:
     Listing(u64 user, u64 size, bool wide) : user_{user}, size_{size}, wide_{wide} {}
 
     bool entry(std::string_view name, u64 inode, u8 dt_type, u64 next_position) override {
-        // linux_dirent64: ino, off, reclen, type, name. linux_dirent: ino, off, reclen, name, ..., type in the last byte.
+        // linux_dirent64: ino, off, reclen, type, name. linux_dirent: ino, off, reclen, name, ..., type in the last
+        // byte.
         u64 head = wide_ ? 19 : 18;
         u64 length = align_up(head + name.size() + 1 + (wide_ ? 0 : 1), 8);
         if (length > size_ - done_) {
@@ -92,9 +93,8 @@ Res<void> find_directory(Thread& thread, u64 user_path, Place& place) {
     TRY(copy_path(path, user_path));
     TRY(walk(thread, kAtWorkingDirectory, path, kFollow, place));
     gate::Attributes attributes;
-    bool inside = TRY(ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
-        return query_name(at.uri, 0, answer);
-    }));
+    bool inside = TRY(ask_host(thread, place, attributes,
+                               [&](Place& at, gate::Attributes& answer) { return query_name(at.uri, 0, answer); }));
     if (inside) {
         if (place.magic.get() != nullptr) {
             if (!place.magic->is_directory() || place.magic->path == nullptr) return Failure{Errno::notdir};

@@ -11,8 +11,8 @@ namespace postern::libos {
 
 namespace {
 
-constexpr u32 kLimitFiles = 7;           // RLIMIT_NOFILE
-constexpr u32 kMostDescriptors = 1 << 20; // fs.nr_open
+constexpr u32 kLimitFiles = 7;             // RLIMIT_NOFILE
+constexpr u32 kMostDescriptors = 1 << 20;  // fs.nr_open
 
 u32 descriptor_limit() {
     u64 limit = current_process().limits[kLimitFiles][0];

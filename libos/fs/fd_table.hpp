@@ -25,8 +25,15 @@ public:
     File* operator->() const { return file_; }
     File& operator*() const { return *file_; }
     File* get() const { return file_; }
-    File* leak() { File* file = file_; file_ = nullptr; return file; }
-    void reset() { if (file_ != nullptr) file_->release(); file_ = nullptr; }
+    File* leak() {
+        File* file = file_;
+        file_ = nullptr;
+        return file;
+    }
+    void reset() {
+        if (file_ != nullptr) file_->release();
+        file_ = nullptr;
+    }
 
 private:
     File* file_ = nullptr;
@@ -38,20 +45,20 @@ public:
     /// fork: same descriptors, same descriptions. Call in the parent before DkProcessFork.
     Res<FdTable*> clone();
     void reference();
-    void release();     ///< of a living process: closes all descriptors at the last reference
-    void abandon();     ///< of a process that the host killed: drops its references, closes no handles
+    void release();  ///< of a living process: closes all descriptors at the last reference
+    void abandon();  ///< of a process that the host killed: drops its references, closes no handles
 
-    Res<FileRef> get(u32 fd);                         ///< Errno::badf
+    Res<FileRef> get(u32 fd);  ///< Errno::badf
     /// A fast look without reference for single-threaded tables; null when the table is shared or fd is closed.
     File* peek(u32 fd) const;
     /// Lowest free number >= `lowest`; takes over the reference.
     Res<u32> install(FileRef file, bool close_on_exec, u32 lowest = 0);
-    Res<u32> install_at(FileRef file, u32 fd, bool close_on_exec);   ///< dup2/dup3: closes what was there
+    Res<u32> install_at(FileRef file, u32 fd, bool close_on_exec);  ///< dup2/dup3: closes what was there
     Res<void> close(u32 fd);
     Res<bool> close_on_exec(u32 fd);
     Res<void> set_close_on_exec(u32 fd, bool value);
     void close_range(u32 first, u32 last, bool only_mark);
-    void exec();                                       ///< closes what is marked
+    void exec();  ///< closes what is marked
     /// Lowest open descriptor >= fd, for /proc/PID/fd; -1: none.
     i32 next_open(u32 fd) const;
     /// True when a descriptor of this table refers to `file`.
@@ -75,14 +82,18 @@ private:
     void destroy();
     bool is_private() const;
 
-    SharedLock lock_;       ///< above all locks of files' data; files are closed without it
+    SharedLock lock_;  ///< above all locks of files' data; files are closed without it
     u32 references_ = 1;
     u32 capacity_ = kInline;
-    u32 high_ = 0;          ///< descriptors from here on are closed
+    u32 high_ = 0;  ///< descriptors from here on are closed
     u32 has_locks_ = 0;
-    u32 lowest_free_ = 0;   ///< descriptors below are open
-    Slot* slots_ = nullptr; ///< `inline_`, or an arena array
-    struct Retired { Slot* slots; u32 capacity; Retired* next; };
+    u32 lowest_free_ = 0;    ///< descriptors below are open
+    Slot* slots_ = nullptr;  ///< `inline_`, or an arena array
+    struct Retired {
+        Slot* slots;
+        u32 capacity;
+        Retired* next;
+    };
     Retired* retired_ = nullptr;  ///< outgrown arrays, which unlocked readers may still look at
     Slot inline_[kInline] = {};
 };

@@ -51,7 +51,8 @@ Res<FileRef> File::reopen(Thread& thread, u32 open_flags) {
 
 void File::release() {
     if (__atomic_sub_fetch(&references_, 1, __ATOMIC_SEQ_CST) != 0) return;
-    if (watches != nullptr) [[unlikely]] epoll_forget(*this);
+    if (watches != nullptr) [[unlikely]]
+        epoll_forget(*this);
     if (has_locks != 0) locks_drop_owner(this);
     Inode* node = inode;
     char* text = path;

@@ -56,7 +56,7 @@ public:
     virtual Res<void> sync(Thread& thread, bool data_only);
     virtual Res<void> stat(Thread& thread, Stat& stat);
     virtual Res<void> visit_directory(Thread& thread, u64 position, DirectoryVisitor& visitor);  ///< default ENOTDIR
-    virtual Res<i64> ioctl(Thread& thread, u32 request, u64 argument);   ///< default ENOTTY
+    virtual Res<i64> ioctl(Thread& thread, u32 request, u64 argument);                           ///< default ENOTTY
 
     /// Establishes a mapping at exactly [address, address + size), replacing what is there (Space decides addresses).
     virtual Res<void> map(u64 address, u64 size, u64 offset, u32 prot, bool shared);  ///< default ENODEV
@@ -98,10 +98,10 @@ public:
     u64 offset = 0;
     SharedLock offset_lock;
     struct EpollItem* watches = nullptr;  ///< epoll sets that watch this description: ipc/epoll.hpp
-    Inode* inode = nullptr; ///< referenced; null for files without a name (pipes, eventfd, ...)
-    char* path = nullptr;   ///< arena, NUL-terminated canonical path, or text like "pipe:[12]"; may be null
+    Inode* inode = nullptr;               ///< referenced; null for files without a name (pipes, eventfd, ...)
+    char* path = nullptr;  ///< arena, NUL-terminated canonical path, or text like "pipe:[12]"; may be null
     u32 path_size = 0;
-    u32 object_size = 0;    ///< for release(): set by make_file
+    u32 object_size = 0;  ///< for release(): set by make_file
 
 private:
     u32 references_ = 1;

@@ -200,8 +200,9 @@ Res<void> HostFile::stat(Thread&, Stat& stat) {
 }
 
 Res<void> HostFile::map(u64 address, u64 size, u64 from, u32 prot, bool shared) {
-    gate::Err error = g_gate->DkStreamMap(handle_, address, size, from, prot,
-                                          gate::kMapReplace | (shared ? u32{gate::kMapShared} : u32{gate::kMapPrivate}));
+    gate::Err error =
+        g_gate->DkStreamMap(handle_, address, size, from, prot,
+                            gate::kMapReplace | (shared ? u32{gate::kMapShared} : u32{gate::kMapPrivate}));
     if (error == gate::Err::unsupported || error == gate::Err::wrong_kind) return Failure{Errno::nodev};
     return check(error);
 }

@@ -106,8 +106,7 @@ Res<void> check_permission(Thread& thread, u32 mode, u32 uid, u32 gid, u32 wante
     }
     if ((granted & wanted) == wanted) return {};
     bool directory = (mode & kTypeMask) == kTypeDirectory;
-    if (has_capability(thread, kCapabilityDacOverride) &&
-        ((wanted & 1) == 0 || directory || (mode & 0111) != 0))
+    if (has_capability(thread, kCapabilityDacOverride) && ((wanted & 1) == 0 || directory || (mode & 0111) != 0))
         return {};
     if (has_capability(thread, kCapabilityDacReadSearch) && (wanted == 4 || (directory && (wanted & 2) == 0)))
         return {};

@@ -14,8 +14,14 @@
 namespace postern::libos {
 
 enum FileType : u32 {
-    kTypeMask = 0170000, kTypeFifo = 0010000, kTypeCharacter = 0020000, kTypeDirectory = 0040000,
-    kTypeBlock = 0060000, kTypeRegular = 0100000, kTypeLink = 0120000, kTypeSocket = 0140000,
+    kTypeMask = 0170000,
+    kTypeFifo = 0010000,
+    kTypeCharacter = 0020000,
+    kTypeDirectory = 0040000,
+    kTypeBlock = 0060000,
+    kTypeRegular = 0100000,
+    kTypeLink = 0120000,
+    kTypeSocket = 0140000,
 };
 inline constexpr u32 kNameMax = 255;
 
@@ -40,7 +46,11 @@ public:
     Inode* operator->() const { return inode_; }
     Inode& operator*() const { return *inode_; }
     Inode* get() const { return inode_; }
-    Inode* leak() { Inode* inode = inode_; inode_ = nullptr; return inode; }
+    Inode* leak() {
+        Inode* inode = inode_;
+        inode_ = nullptr;
+        return inode;
+    }
     void reset();
 
 private:
@@ -48,7 +58,13 @@ private:
 };
 
 /// What set_attributes changes.
-enum InodeChange : u32 { kChangeMode = 1, kChangeOwner = 2, kChangeGroup = 4, kChangeAccessed = 8, kChangeModified = 16 };
+enum InodeChange : u32 {
+    kChangeMode = 1,
+    kChangeOwner = 2,
+    kChangeGroup = 4,
+    kChangeAccessed = 8,
+    kChangeModified = 16
+};
 struct InodeAttributes {
     u32 mode = 0, uid = 0, gid = 0;
     i64 accessed = 0, accessed_ns = 0, modified = 0, modified_ns = 0;
@@ -74,12 +90,13 @@ public:
     virtual Res<void> add_name(Thread& thread, std::string_view name, Inode& existing);  ///< link(2)
     virtual Res<void> remove(Thread& thread, std::string_view name, bool directory);     ///< unlink(2), rmdir(2)
     /// `flags`: RENAME_*. `target` is a directory of the same file system.
-    virtual Res<void> rename(Thread& thread, std::string_view name, Inode& target, std::string_view new_name, u32 flags);
+    virtual Res<void> rename(Thread& thread, std::string_view name, Inode& target, std::string_view new_name,
+                             u32 flags);
 
     // Symbolic links.
     virtual Res<usize> read_link(Thread& thread, char* buffer, usize capacity);  ///< default EINVAL
-    /// /proc/PID/fd/N and its like lead to an open file, not to a name: that file (or a fresh one with the same meaning).
-    /// Errno::nosys (the default): an ordinary link.
+    /// /proc/PID/fd/N and its like lead to an open file, not to a name: that file (or a fresh one with the same
+    /// meaning). Errno::nosys (the default): an ordinary link.
     virtual Res<FileRef> follow(Thread& thread);
 
     virtual Res<void> set_attributes(Thread& thread, u32 changes, const InodeAttributes& attributes);
@@ -90,11 +107,11 @@ public:
     void reference() { __atomic_add_fetch(&references_, 1, __ATOMIC_SEQ_CST); }
     void release();
 
-    u32 mode = 0;           ///< type and permission bits
+    u32 mode = 0;  ///< type and permission bits
     u32 uid = 0, gid = 0;
-    u32 object_size = 0;    ///< set by make_inode
+    u32 object_size = 0;  ///< set by make_inode
     u64 device = 0;
-    u64 number = 0;         ///< st_ino
+    u64 number = 0;  ///< st_ino
 
 private:
     u32 references_ = 1;
@@ -161,8 +178,9 @@ inline Res<void> check_permission(Thread& thread, const Inode& inode, u32 wanted
 Res<void> check_owner(Thread& thread, u32 uid);
 bool has_capability(Thread& thread, u32 capability);
 
-// The roots of the served trees, made once by the first picoprocess. libos/proc implements them; where one is not linked
-// in, an empty read-only directory stands for it. /dev should list `shm` (empty): memory files are mounted over it.
+// The roots of the served trees, made once by the first picoprocess. libos/proc implements them; where one is not
+// linked in, an empty read-only directory stands for it. /dev should list `shm` (empty): memory files are mounted over
+// it.
 __attribute__((weak)) Res<InodeRef> create_proc_tree();
 __attribute__((weak)) Res<InodeRef> create_dev_tree();
 __attribute__((weak)) Res<InodeRef> create_sys_tree();

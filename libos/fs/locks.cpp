@@ -30,7 +30,7 @@ struct LockTable {
     SharedLock lock;
     Held* held = nullptr;
     Waiting* waiting = nullptr;
-    WaitQueue queue;        ///< woken at every release
+    WaitQueue queue;  ///< woken at every release
     volatile u32 releases = 0;
 };
 
@@ -203,9 +203,8 @@ Res<void> lock_set(Thread& thread, File& file, LockSort sort, const LockRange& r
             note->next = locks.waiting;
             locks.waiting = note;
         }
-        auto woken = wait_until(thread, locks.queue, kPollIn, gate::kForever, [&locks, seen] {
-            return __atomic_load_n(&locks.releases, __ATOMIC_SEQ_CST) != seen;
-        });
+        auto woken = wait_until(thread, locks.queue, kPollIn, gate::kForever,
+                                [&locks, seen] { return __atomic_load_n(&locks.releases, __ATOMIC_SEQ_CST) != seen; });
         {
             Guard guard{locks.lock};
             for (Waiting** at = &locks.waiting; *at != nullptr; at = &(*at)->next)

@@ -11,13 +11,13 @@ namespace postern::libos {
 
 class FdTable;
 
-enum class LockSort : u32 { posix, description, whole };  ///< fcntl, F_OFD_*, flock
+enum class LockSort : u32 { posix, description, whole };      ///< fcntl, F_OFD_*, flock
 enum class LockType : u32 { read = 0, write = 1, none = 2 };  ///< F_RDLCK, F_WRLCK, F_UNLCK
 
 struct LockRange {
     u64 start = 0, end = ~0ull;  ///< first byte and the one after the last; ~0: to the end of all files
     LockType type = LockType::none;
-    u32 pid = 0;                 ///< of the holder, as F_GETLK tells it
+    u32 pid = 0;  ///< of the holder, as F_GETLK tells it
 };
 
 /// Sets, changes or releases. With `wait` blocks while others hold what conflicts: Errno::restart_sys, Errno::deadlk.

@@ -13,10 +13,12 @@ namespace postern::libos {
 
 namespace {
 
-Mount* g_mounts;         // arena; longest paths first
+Mount* g_mounts;  // arena; longest paths first
 bool g_initialized;
 
-bool equal(std::string_view a, std::string_view b) { return a.size() == b.size() && memcmp(a.data(), b.data(), a.size()) == 0; }
+bool equal(std::string_view a, std::string_view b) {
+    return a.size() == b.size() && memcmp(a.data(), b.data(), a.size()) == 0;
+}
 /// Is `path` the same as `parent` or below it?
 bool covers(std::string_view parent, std::string_view path) {
     if (parent.size() == 1) return true;

@@ -8,10 +8,10 @@ namespace postern::libos {
 
 struct Mount {
     Mount* next;
-    Inode* root;        ///< null: names below belong to the host all the same
+    Inode* root;  ///< null: names below belong to the host all the same
     u32 length;
-    u32 kind;           ///< MountKind
-    char path[1];       ///< absolute, canonical, NUL
+    u32 kind;      ///< MountKind
+    char path[1];  ///< absolute, canonical, NUL
 };
 enum class MountKind : u32 { memory, served, host };
 

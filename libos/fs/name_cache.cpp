@@ -15,11 +15,11 @@ constexpr u64 kMostEntries = 8192;  // about 3 MiB
 struct Entry {
     Entry* next;
     u32 hash;
-    u32 options;       ///< kOpenNoFollow or 0
+    u32 options;  ///< kOpenNoFollow or 0
     gate::Err error;
     u32 uri_length;
     gate::Attributes attributes;
-    char text[8];      ///< uri, NUL, canonical name, NUL, target, NUL
+    char text[8];  ///< uri, NUL, canonical name, NUL, target, NUL
 };
 
 struct Cache {
@@ -91,7 +91,8 @@ void note_name(const char* uri, u32 options, gate::Err error, const gate::Attrib
     entry->attributes.name_length = name_length;
     entry->attributes.target_length = target_length;
     memcpy(entry->text, uri, length + 1);
-    if (name_length != 0) memcpy(entry->text + length + 1, answer.name, name_length + 1 + (target_length != 0 ? target_length + 1 : 0));
+    if (name_length != 0)
+        memcpy(entry->text + length + 1, answer.name, name_length + 1 + (target_length != 0 ? target_length + 1 : 0));
     Entry*& bucket = g_cache->buckets[entry->hash % kBuckets];
     entry->next = __atomic_load_n(&bucket, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(&bucket, &entry->next, entry, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {

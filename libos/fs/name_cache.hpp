@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the host answered about names on immutable routes, kept for the whole family.
 //
-// Only answers that the gate calls cacheable enter, refusals among them, so nothing ever needs to be taken out: the table
-// is read without a lock, and grows until its limit.
+// Only answers that the gate calls cacheable enter, refusals among them, so nothing ever needs to be taken out: the
+// table is read without a lock, and grows until its limit.
 #pragma once
 
 #include "libos/errno.hpp"

@@ -56,12 +56,13 @@ Res<i64> remove_name(Thread& thread, i32 dirfd, u64 user_path, bool directory) {
     TRY(copy_path(path, user_path));
     Place place;
     TRY(walk(thread, dirfd, path, 0, place));
-    bool inside = TRY(act_host(thread, place,
-                               [&](Place& at) { return g_gate->DkStreamDelete(at.uri, directory ? 1 : 0); }));
+    bool inside =
+        TRY(act_host(thread, place, [&](Place& at) { return g_gate->DkStreamDelete(at.uri, directory ? 1 : 0); }));
     if (!inside) return 0;
     if (directory && place.last_dots != 0) return Failure{place.last_dots == 1 ? Errno::inval : Errno::notempty};
     if (place.directory.get() == nullptr) return Failure{directory ? Errno::busy : Errno::isdir};
-    if (!directory && place.must_be_directory) return Failure{place.inode->is_directory() ? Errno::isdir : Errno::notdir};
+    if (!directory && place.must_be_directory)
+        return Failure{place.inode->is_directory() ? Errno::isdir : Errno::notdir};
     TRY(place.directory->remove(thread, place.name(), directory));
     return 0;
 }
@@ -176,10 +177,9 @@ Res<i64> make_node(Thread& thread, i32 dirfd, u64 user_path, u32 mode) {
     bool inside = TRY(ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
         // FIFOs and socket names on the host would lead out of the family.
         if (type != kTypeRegular)
-            return query_name(at.uri, gate::kOpenNoFollow, answer) == gate::Err::ok
-                       ? gate::Err::exists
-                   : (answer.name_flags & gate::kNameInside) != 0 ? gate::Err::not_found
-                                                                 : gate::Err::denied;
+            return query_name(at.uri, gate::kOpenNoFollow, answer) == gate::Err::ok ? gate::Err::exists
+                   : (answer.name_flags & gate::kNameInside) != 0                   ? gate::Err::not_found
+                                                                                    : gate::Err::denied;
         return g_gate->DkStreamOpen(at.uri, gate::kAccessWrite, mode, gate::kCreateAlways, 0, &handle, &answer);
     }));
     if (!inside) {

@@ -41,7 +41,8 @@ Res<FileRef> open_inode(Thread& thread, Place& place, u32 flags, bool created) {
         TRY(inode.stat(thread, stat));
         return path_file(stat, &inode, place.view(), flags);
     }
-    if (inode.is_directory() && ((flags & kAccessMask) != kReadOnlyFlag || (flags & (kCreateFlag | kTruncateFlag)) != 0))
+    if (inode.is_directory() &&
+        ((flags & kAccessMask) != kReadOnlyFlag || (flags & (kCreateFlag | kTruncateFlag)) != 0))
         return Failure{Errno::isdir};
     if (!created) TRY(check_permission(thread, inode, wanted_access(flags)));
     if ((flags & kNoAccessTimeFlag) != 0) TRY(check_owner(thread, inode.uid));
@@ -134,8 +135,7 @@ Res<FileRef> open_path(Thread& thread, i32 dirfd, const char* path, u32 flags, u
                   ((flags & kTruncateFlag) != 0 ? u32{gate::kOpenTruncate} : 0);
     if ((flags & kTemporaryFlag) != 0) options = (options & ~u32{gate::kOpenDirectory}) | gate::kOpenTemporary;
     auto asked = ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
-        if ((flags & kPathFlag) != 0)
-            return query_name(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, answer);
+        if ((flags & kPathFlag) != 0) return query_name(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, answer);
         // Names on immutable routes that are not there need no second question.
         if (!create) {
             gate::Err refusal = known_refusal(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, answer);

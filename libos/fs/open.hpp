@@ -8,14 +8,32 @@
 namespace postern::libos {
 
 enum OpenFlag : u32 {
-    kReadOnlyFlag = 0, kWriteOnlyFlag = 1, kReadWriteFlag = 2, kAccessMask = 3, kCreateFlag = 0100,
-    kExclusiveFlag = 0200, kNoTerminalFlag = 0400, kTruncateFlag = 01000, kAppendFlag = 02000, kNonBlockFlag = 04000,
-    kDataSyncFlag = 010000, kAsyncFlag = 020000, kDirectFlag = 040000, kLargeFileFlag = 0100000,
-    kDirectoryFlag = 0200000, kNoFollowFlag = 0400000, kNoAccessTimeFlag = 01000000, kCloseOnExecFlag = 02000000,
-    kPathFlag = 010000000, kTemporaryFlag = 020000000,
+    kReadOnlyFlag = 0,
+    kWriteOnlyFlag = 1,
+    kReadWriteFlag = 2,
+    kAccessMask = 3,
+    kCreateFlag = 0100,
+    kExclusiveFlag = 0200,
+    kNoTerminalFlag = 0400,
+    kTruncateFlag = 01000,
+    kAppendFlag = 02000,
+    kNonBlockFlag = 04000,
+    kDataSyncFlag = 010000,
+    kAsyncFlag = 020000,
+    kDirectFlag = 040000,
+    kLargeFileFlag = 0100000,
+    kDirectoryFlag = 0200000,
+    kNoFollowFlag = 0400000,
+    kNoAccessTimeFlag = 01000000,
+    kCloseOnExecFlag = 02000000,
+    kPathFlag = 010000000,
+    kTemporaryFlag = 020000000,
 };
 enum AtFlag : u32 {
-    kAtSymlinkNoFollow = 0x100, kAtRemoveDirectory = 0x200, kAtSymlinkFollow = 0x400, kAtNoAutomount = 0x800,
+    kAtSymlinkNoFollow = 0x100,
+    kAtRemoveDirectory = 0x200,
+    kAtSymlinkFollow = 0x400,
+    kAtNoAutomount = 0x800,
     kAtEmptyPath = 0x1000,
 };
 

@@ -17,9 +17,9 @@ struct FsContext {
     u32 references;
     u32 umask;
     SharedLock lock;
-    char root[kPathMax];     ///< absolute canonical path ("/" unless chroot)
-    char cwd[kPathMax];      ///< absolute canonical path
-    Inode* cwd_inode;        ///< referenced; null when the working directory is the host's
+    char root[kPathMax];  ///< absolute canonical path ("/" unless chroot)
+    char cwd[kPathMax];   ///< absolute canonical path
+    Inode* cwd_inode;     ///< referenced; null when the working directory is the host's
 
     static Res<FsContext*> create(const char* cwd);
     Res<FsContext*> clone();
@@ -28,9 +28,9 @@ struct FsContext {
 };
 
 enum ResolveFlags : u32 {
-    kFollow = 1,         ///< follow a symbolic link in the last component
-    kMayBeMissing = 2,   ///< the last component need not exist (create, rename target)
-    kEmptyPath = 4,      ///< AT_EMPTY_PATH
+    kFollow = 1,        ///< follow a symbolic link in the last component
+    kMayBeMissing = 2,  ///< the last component need not exist (create, rename target)
+    kEmptyPath = 4,     ///< AT_EMPTY_PATH
 };
 
 /// Gives the file a copy of `text` as its path. When memory is short it stays without.

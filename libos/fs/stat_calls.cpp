@@ -200,9 +200,8 @@ Res<i64> sys_statfs(Thread& thread, Arguments arguments) {
     Place place;
     TRY(walk(thread, kAtWorkingDirectory, path, kFollow, place));
     gate::Attributes attributes;
-    bool inside = TRY(ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
-        return query_name(at.uri, 0, answer);
-    }));
+    bool inside = TRY(ask_host(thread, place, attributes,
+                               [&](Place& at, gate::Attributes& answer) { return query_name(at.uri, 0, answer); }));
     if (inside && place.inode.get() == nullptr && place.magic.get() == nullptr) return Failure{Errno::noent};
     return put_statfs(arguments[1], place.view(), inside, false,
                       (attributes.rights & static_cast<u32>(gate::Right::write)) != 0);

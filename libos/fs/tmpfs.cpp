@@ -415,7 +415,7 @@ Res<void> MemoryDirectory::rename(Thread& thread, std::string_view name, Inode& 
     auto& to = static_cast<MemoryDirectory&>(target);
     SharedLock& lock = tree_lock();
     InodeRef gone;
-    Entry* old_entry = nullptr;   // freed without the lock
+    Entry* old_entry = nullptr;  // freed without the lock
     Entry* replaced_entry = nullptr;
     {
         Guard guard{lock};
@@ -442,8 +442,7 @@ Res<void> MemoryDirectory::rename(Thread& thread, std::string_view name, Inode& 
                 set_undoable(lock, gains.links, gains.links + 1);
                 set_undoable(lock, loses.links, loses.links - 1);
             }
-            if (moved.is_directory())
-                set_undoable(lock, static_cast<MemoryDirectory&>(moved).parent, &to);
+            if (moved.is_directory()) set_undoable(lock, static_cast<MemoryDirectory&>(moved).parent, &to);
             if (other->is_directory()) set_undoable(lock, static_cast<MemoryDirectory*>(other)->parent, this);
             set_undoable(lock, from->inode, other);
             set_undoable(lock, there->inode, static_cast<Inode*>(&moved));

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files in memory (tmpfs(5)): private trees, /dev/shm and memfd_create(2). Names, attributes and data live in the arena.
+// Files in memory (tmpfs(5)): private trees, /dev/shm and memfd_create(2). Names, attributes and data live in the
+// arena.
 //
-// One lock orders all changes of names in the family (`tree lock`), one per file orders its data; the tree lock is taken
-// first. A process that is killed while it holds one leaves a tree that is whole: changes of several words are undone.
+// One lock orders all changes of names in the family (`tree lock`), one per file orders its data; the tree lock is
+// taken first. A process that is killed while it holds one leaves a tree that is whole: changes of several words are
+// undone.
 #pragma once
 
 #include "base/list.hpp"
@@ -51,12 +53,12 @@ public:
     Res<u64> seek_data(u64 position, bool hole);
     u64 size() const { return __atomic_load_n(&size_, __ATOMIC_RELAXED); }
 
-    u32 seals = 1;            ///< F_SEAL_*; F_SEAL_SEAL unless memfd_create allowed sealing
+    u32 seals = 1;  ///< F_SEAL_*; F_SEAL_SEAL unless memfd_create allowed sealing
     u32 writable_maps = 0;
 
 private:
     static constexpr u64 kLeafPages = 512;
-    using Leaf = u8*[kLeafPages];
+    using Leaf = u8* [kLeafPages];
     u8* page_at(u64 index) const;
     Res<u8*> page_for_write(u64 index, u64 more);
     Res<u8**> slot_for(u64 index);
@@ -66,10 +68,10 @@ private:
 
     SharedLock lock_;
     u64 size_ = 0;
-    u64 pages_ = 0;           ///< in the table
+    u64 pages_ = 0;  ///< in the table
     Leaf** leaves_ = nullptr;
     u64 leaf_count_ = 0;
-    bool mapped_ = false;     ///< pages may be visible in address spaces: they stay until the inode goes
+    bool mapped_ = false;  ///< pages may be visible in address spaces: they stay until the inode goes
 };
 
 class MemoryFile final : public File {
@@ -132,8 +134,8 @@ public:
 
 private:
     struct Entry {
-        ListLink link;      ///< in order of position
-        Entry* next;        ///< in the bucket
+        ListLink link;  ///< in order of position
+        Entry* next;    ///< in the bucket
         u64 position;
         Inode* inode;
         u32 hash;
@@ -158,7 +160,7 @@ private:
     u64 bucket_count_ = 0;
     u64 count_ = 0;
     u64 next_position_ = 3;
-    u64 removed_ = 0;       ///< rmdir: nothing can be created any more
+    u64 removed_ = 0;  ///< rmdir: nothing can be created any more
     friend Res<InodeRef> make_memory_tree(u32 mode, u32 uid, u32 gid);
 };
 

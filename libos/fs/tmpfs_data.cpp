@@ -300,9 +300,8 @@ Res<i64> MemoryFile::read_kernel(Thread&, void* buffer, u64 size, u64 position) 
 
 Res<i64> MemoryFile::write(Thread&, u64 user, u64 size, u64 position) {
     constexpr u32 kAppend = 02000;
-    u64 done = TRY(node().write(position, size, (status_flags & kAppend) != 0, [user](u8* page, u64 at, u64 chunk) {
-        return copy_in_some(page, user + at, chunk);
-    }));
+    u64 done = TRY(node().write(position, size, (status_flags & kAppend) != 0,
+                                [user](u8* page, u64 at, u64 chunk) { return copy_in_some(page, user + at, chunk); }));
     if (done != 0) node().touch_modified();
     return static_cast<i64>(done);
 }

@@ -10,8 +10,8 @@ namespace postern::libos {
 namespace {
 
 constexpr u32 kLimitFileSize = 1;
-constexpr u64 kVectorMost = 1024;    // UIO_MAXIOV
-constexpr u64 kGatherMost = 64 << 10; // vectors up to here are written in one piece
+constexpr u64 kVectorMost = 1024;      // UIO_MAXIOV
+constexpr u64 kGatherMost = 64 << 10;  // vectors up to here are written in one piece
 
 struct Segment {
     u64 base, size;
@@ -20,7 +20,8 @@ struct Segment {
 /// RLIMIT_FSIZE: what may still be written at `position`. EFBIG with SIGXFSZ when nothing.
 Res<u64> limit_size(Thread& thread, File& file, u64 position, u64 size) {
     u64 limit = thread.process->limits[kLimitFileSize][0];
-    if (limit == ~0ull || !file.seekable() || size == 0) [[likely]] return size;
+    if (limit == ~0ull || !file.seekable() || size == 0) [[likely]]
+        return size;
     if ((file.status_flags & kAppendFlag) != 0) {
         Stat stat;
         TRY(file.stat(thread, stat));

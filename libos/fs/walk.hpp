@@ -6,10 +6,10 @@
 // the walk goes on there. So a path costs one question at most.
 #pragma once
 
+#include "base/memory.hpp"
 #include "libos/fs/inode.hpp"
 #include "libos/fs/name_cache.hpp"
 #include "libos/fs/path.hpp"
-#include "base/memory.hpp"
 
 namespace postern::libos {
 
@@ -19,14 +19,14 @@ inline constexpr u32 kScheme = 5;  ///< bytes of "file:"
 struct Place {
     bool inside = false;
     bool must_be_directory = false;  ///< the path ended in a slash
-    InodeRef directory;   ///< inside: what holds `last`; null when the path names a root or ends in a dot
-    InodeRef inode;       ///< inside: the object; null when `last` does not exist
-    FileRef magic;        ///< the path ended in a link to an open file: that file
+    InodeRef directory;              ///< inside: what holds `last`; null when the path names a root or ends in a dot
+    InodeRef inode;                  ///< inside: the object; null when `last` does not exist
+    FileRef magic;                   ///< the path ended in a link to an open file: that file
     u32 last_length = 0;
-    u32 last_dots = 0;    ///< the path ended in "." (1) or ".." (2): errors of rmdir(2) and rename(2)
-    u32 hops = 0;         ///< links followed
-    u32 flags = 0;        ///< ResolveFlags
-    u32 length = 0;       ///< of path()
+    u32 last_dots = 0;  ///< the path ended in "." (1) or ".." (2): errors of rmdir(2) and rename(2)
+    u32 hops = 0;       ///< links followed
+    u32 flags = 0;      ///< ResolveFlags
+    u32 length = 0;     ///< of path()
     char last[kNameMax + 1];
     char uri[kScheme + kPathMax];  ///< "file:" and: inside, the canonical path; else what to ask for
 
@@ -48,7 +48,8 @@ InodeRef inside_directory(std::string_view path);
 Res<usize> copy_path(char (&buffer)[kPathMax], u64 user);
 
 /// One gate call about a host name, repeated inside when links lead there. `ask(place, attributes)` is called with the
-/// buffer for canonical names lent (it may lend a larger one), for host places only; answers Err. Returns true when the place is inside by now.
+/// buffer for canonical names lent (it may lend a larger one), for host places only; answers Err. Returns true when the
+/// place is inside by now.
 template <class Ask>
 Res<bool> ask_host(Thread& thread, Place& place, gate::Attributes& attributes, Ask ask) {
     char name[kPathMax];
