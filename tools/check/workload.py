@@ -4,12 +4,10 @@
 Each step is something that a Linux program does; the comment names the host call that it leads to.
 """
 import ctypes
-import fcntl
 import mmap
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -42,7 +40,7 @@ def files():
 
 
 def memory():
-    area = mmap.mmap(-1, 1 << 20)
+    area = mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     area[0:1] = b"x"
     area.resize(2 << 20)                     # mremap
     area.madvise(mmap.MADV_DONTNEED)         # madvise
@@ -76,7 +74,7 @@ def processes():
     child = os.fork()
     if child == 0:
         signal.pause()
-    time.sleep(0.05)                         # ppoll
+    time.sleep(0.05)
     os.kill(child, signal.SIGTERM)           # tgkill
     os.waitpid(child, 0)
     fired = []
@@ -88,9 +86,7 @@ def processes():
 
 
 def waiting():
-    # The caller stops and continues the process meanwhile: restart_syscall.
-    print("waiting", flush=True)
-    select.select([], [], [], 1.5)
+    select.select([sys.stdin], [], [], 0.05)  # ppoll, on a stream of the host's
 
 
 for step in (files, memory, threads, processes, waiting):
