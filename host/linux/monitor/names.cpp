@@ -390,6 +390,11 @@ Err Names::walk(std::string_view path, bool follow, Place& place) {
         bool slash_after = after > end;
         switch (place.kind) {
             case PlaceKind::inside:
+                // A directory of this machine may be laid over a private tree: its way leads through the tree's names.
+                if (!last && table_.is_parent("file", candidate)) {
+                    at_directory = true;
+                    break;
+                }
                 place.canonical = candidate;
                 if (after < ahead.size()) place.canonical += '/' + ahead.substr(after);
                 else if (slash_after) place.canonical += '/';
