@@ -4,87 +4,28 @@
 // Who is whose child: the monitor forks the keeper; the keeper clones picoprocesses with CLONE_PARENT, so that the
 // monitor reaps them, while session and process group are the keeper's. No picoprocess can leave the group (setsid and
 // setpgid are not host calls), so one kill of the group reaches all, atomically with respect to fork.
+//
+// The keeper is forked before anything else is prepared, and gives up privileges while the monitor opens files: what a
+// picoprocess inherits from it need not be done on the way to the program.
 #include "host/linux/monitor/spawn.hpp"
 
 #include <fcntl.h>
-#include <link.h>
 #include <linux/capability.h>
-#include <linux/close_range.h>
 #include <linux/securebits.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <algorithm>
+
 #include "host/linux/protocol.hpp"
 
-#ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 8U
-#endif
-#ifndef F_SEAL_FUTURE_WRITE
-#define F_SEAL_FUTURE_WRITE 0x0010
-#endif
-
 namespace postern::host {
-
-void forget_code_pages() {
-    // The first entry is this program. Segments that are never written to come back from the file as they are.
-    dl_iterate_phdr(
-        [](dl_phdr_info* info, size_t, void*) {
-            for (int i = 0; i < info->dlpi_phnum; ++i) {
-                const ElfW(Phdr)& segment = info->dlpi_phdr[i];
-                if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W)) continue;
-                u64 low = page_ceil(info->dlpi_addr + segment.p_vaddr);
-                u64 high = page_floor(info->dlpi_addr + segment.p_vaddr + segment.p_filesz);
-                if (low < high) madvise(reinterpret_cast<void*>(low), high - low, MADV_DONTNEED);
-            }
-            return 1;
-        },
-        nullptr);
-}
-
-Fd make_memory_file(const char* name, u64 size, bool executable_seal) {
-    unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-    Fd file{memfd_create(name, executable_seal ? flags | MFD_NOEXEC_SEAL : flags)};
-    if (!file.valid() && errno == EINVAL) file.reset(memfd_create(name, flags));  // before Linux 6.3
-    if (!file.valid()) return file;
-    if (ftruncate(file.get(), static_cast<off_t>(size)) != 0 ||
-        fcntl(file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-        int error = errno;
-        file.reset();
-        errno = error;
-    }
-    return file;
-}
-
-Result<NoticeFile, LaunchError> make_notice_file() {
-    NoticeFile notice;
-    Fd file{memfd_create("postern-notice", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL)};
-    if (!file.valid() && errno == EINVAL) file.reset(memfd_create("postern-notice", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-    if (!file.valid() || ftruncate(file.get(), kNoticeFileSize) != 0) {
-        return Failure{launch_error(125, "cannot make a memory file: %s", strerror(errno))};
-    }
-    notice.memory = mmap(nullptr, kNoticeFileSize, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
-    if (notice.memory == MAP_FAILED) {
-        return Failure{launch_error(125, "cannot map a memory file: %s", strerror(errno))};
-    }
-    // From here on nobody can get a writable mapping of it, with whatever descriptor. Kernels before 5.1 lack this
-    // seal; the read-only descriptor holds there, too.
-    int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
-    if (fcntl(file.get(), F_ADD_SEALS, seals | F_SEAL_FUTURE_WRITE) != 0) fcntl(file.get(), F_ADD_SEALS, seals);
-    char path[40];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", file.get());
-    notice.read_only.reset(open(path, O_RDONLY | O_CLOEXEC));
-    if (!notice.read_only.valid()) {
-        return Failure{launch_error(125, "cannot open %s: %s; Postern needs /proc mounted", path, strerror(errno))};
-    }
-    return notice;
-}
 
 const char* step_name(u32 step) {
     switch (static_cast<StartStep>(step)) {
@@ -99,17 +40,34 @@ const char* step_name(u32 step) {
 
 namespace {
 
-/// Everything from here to execve runs in a child that shares the keeper's memory (vfork): it writes to its own stack
-/// only.
+constexpr usize kSpawnText = 120 << 10;
+constexpr usize kMaxPointers = 4096;
+constexpr int kHighDescriptor = 64;  ///< sources of start descriptors are kept above the targets
+
+struct SpawnRequest {
+    u32 argument_count;     ///< strings that follow; 0: only the second argument follows, the rest is known
+    u32 environment_count;
+    u32 descriptors;        ///< bit i: what becomes descriptor i is sent along, in order; bit kFdBoot + 1: the image
+    u32 answer;             ///< 0: nobody waits for the process number
+};
+constexpr usize kSpawnDescriptors = kFdBoot + 2;
+
+/// What a picoprocess is cloned with. It shares the keeper's memory until execve (vfork) and writes to its own stack only.
 struct Child {
-    const Start* start;
+    int descriptors[kSpawnDescriptors];
+    const char* const* arguments;
+    const char* const* environment;
     int monitor_id;
+    u32 failed_step, failed_error;  ///< of the keeper's own preparation
 };
 
-[[noreturn]] void give_up(int boot, StartStep step, int error) {
-    BootMessage message{kProtocolVersion, static_cast<u32>(getpid()), static_cast<u32>(error), static_cast<u32>(step)};
+[[noreturn]] void give_up(int boot, u32 step, u32 error) {
+    BootMessage message{kProtocolVersion, static_cast<u32>(getpid()), error, step};
     [[maybe_unused]] ssize_t sent = send(boot, &message, sizeof message, MSG_NOSIGNAL);
     _exit(125);
+}
+[[noreturn]] void give_up(int boot, StartStep step, int error) {
+    give_up(boot, static_cast<u32>(step), static_cast<u32>(error));
 }
 
 /// No way back to any capability: bounding and ambient sets empty, root without meaning, all of it locked.
@@ -124,27 +82,23 @@ int drop_capabilities() {
                          SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
     if (prctl(PR_SET_SECUREBITS, bits, 0, 0, 0) != 0) return errno;
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-    // Raw: glibc's would signal the threads of the process whose memory this child borrows.
     syscall(SYS_setgroups, 0, nullptr);
     __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
     __user_cap_data_struct data[2] = {};
-    if (syscall(SYS_capset, &header, data) != 0) return errno;
-    return 0;
+    return syscall(SYS_capset, &header, data) != 0 ? errno : 0;
 }
 
-int set_limit(__rlimit_resource resource, u64 soft, u64 hard) {
-    rlimit64 limit{soft, hard};
+/// Sets soft and hard limit to `wanted`, or to the hard limit that is there if that is less.
+int lower_limit(__rlimit_resource resource, u64 wanted) {
+    rlimit64 now;
+    if (prlimit64(0, resource, nullptr, &now) != 0) return errno;
+    u64 value = std::min<u64>(wanted, now.rlim_max);
+    rlimit64 limit{value, value};
     return prlimit64(0, resource, &limit, nullptr) != 0 ? errno : 0;
 }
 
-int run_child(void* argument) {
-    const Child& child = *static_cast<const Child*>(argument);
-    const Start& start = *child.start;
-    int boot = start.descriptors[kFdBoot];
-    // With CLONE_PARENT the signal comes when the monitor dies. It may have died before: then the parent is another.
-    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    if (getppid() != child.monitor_id) _exit(125);
-
+/// All that picoprocesses inherit from the keeper. Returns 0 or the error, and the step in `step`.
+int prepare(const KeeperOptions& options, StartStep& step) {
     // The signals that the monitor takes for itself have their default again; those ignored by whoever started it, too.
     struct sigaction standard = {};
     standard.sa_handler = SIG_DFL;
@@ -152,169 +106,56 @@ int run_child(void* argument) {
                        SIGTTOU, SIGWINCH, SIGSYS}) {
         sigaction(signal, &standard, nullptr);
     }
+    umask(022);
+    step = StartStep::limits;
+    int failed = lower_limit(RLIMIT_CORE, 0);
+    if (failed == 0) failed = lower_limit(RLIMIT_DATA, options.data_limit);
+    if (failed == 0) failed = lower_limit(RLIMIT_NOFILE, 65536);
+    // Address-space layout depends on it, and programs have stacks of the library OS's making.
+    if (failed == 0) failed = lower_limit(RLIMIT_STACK, 8 << 20);
+    if (failed != 0) return failed;
+    // Best effort: the wall does not rest on these.
+    if (options.second_wall && chdir("/proc/self/fdinfo") == 0 && chroot(".") == 0) syscall(SYS_unshare, CLONE_NEWUTS);
+    step = StartStep::privileges;
+    if (options.drop_privileges) failed = drop_capabilities();
+    if (failed == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) failed = errno;
+    return failed;
+}
+
+int run_child(void* argument) {
+    const Child& child = *static_cast<const Child*>(argument);
+    int boot = child.descriptors[kFdBoot];
+    if (child.failed_error != 0) give_up(boot, child.failed_step, child.failed_error);
+    // With CLONE_PARENT the signal comes when the monitor dies. It may have died before: then the parent is another.
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (getppid() != child.monitor_id) _exit(125);
+    // Sources lie above all targets, so none is overwritten before it is copied.
+    for (int i = 0; i <= kFdBoot; ++i) {
+        if (dup2(child.descriptors[i], i) < 0) give_up(boot, StartStep::descriptors, errno);
+    }
+    constexpr int kEntry = kFdBoot + 1;
+    if (dup3(child.descriptors[kEntry], kEntry, O_CLOEXEC) < 0) give_up(kFdBoot, StartStep::descriptors, errno);
+    if (syscall(SYS_close_range, kEntry + 1, ~0u, 0) != 0) {
+        for (int fd = kEntry + 1; fd < 65536; ++fd) close(fd);
+    }
     sigset_t none;
     sigemptyset(&none);
-
-    int failed = set_limit(RLIMIT_CORE, 0, 0);
-    rlimit64 now;
-    if (failed == 0 && start.data_limit != 0) {
-        if (prlimit64(0, RLIMIT_DATA, nullptr, &now) == 0) {
-            u64 data = start.data_limit < now.rlim_max ? start.data_limit : now.rlim_max;
-            failed = set_limit(RLIMIT_DATA, data, data);
-        }
-    }
-    if (failed == 0 && prlimit64(0, RLIMIT_NOFILE, nullptr, &now) == 0) {
-        u64 files = now.rlim_max < 65536 ? now.rlim_max : 65536;
-        failed = set_limit(RLIMIT_NOFILE, files, files);
-    }
-    // Address-space layout depends on it, and programs have stacks of the library OS's making.
-    if (failed == 0 && prlimit64(0, RLIMIT_STACK, nullptr, &now) == 0) {
-        u64 stack = now.rlim_max < (8u << 20) ? now.rlim_max : (8u << 20);
-        failed = set_limit(RLIMIT_STACK, stack, stack);
-    }
-    if (failed != 0) give_up(boot, StartStep::limits, failed);
-
-    if (start.second_wall) {
-        // Best effort: the wall does not rest on these.
-        if (chdir("/proc/self/fdinfo") == 0 && chroot(".") == 0) syscall(SYS_unshare, CLONE_NEWUTS);
-    }
-    // Sources lie above all targets (see Keeper::start), so none is overwritten before it is copied.
-    for (int i = 0; i <= kFdBoot; ++i) {
-        if (dup2(start.descriptors[i], i) < 0) give_up(boot, StartStep::descriptors, errno);
-    }
-    int entry = kFdBoot + 1;
-    if (dup3(start.entry, entry, O_CLOEXEC) < 0) give_up(kFdBoot, StartStep::descriptors, errno);
-    if (syscall(SYS_close_range, entry + 1, ~0u, 0) != 0) {
-        for (int fd = entry + 1; fd < 65536; ++fd) close(fd);
-    }
-    if (start.drop_privileges) {
-        failed = drop_capabilities();
-        if (failed != 0) give_up(kFdBoot, StartStep::privileges, failed);
-    }
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    umask(022);
     sigprocmask(SIG_SETMASK, &none, nullptr);
-    syscall(SYS_execveat, entry, "", start.arguments, start.environment, AT_EMPTY_PATH);
+    syscall(SYS_execveat, kEntry, "", child.arguments, child.environment, AT_EMPTY_PATH);
     give_up(kFdBoot, StartStep::execute, errno);
 }
 
 /// Clones a picoprocess as a sibling of the caller (the keeper). -errno on failure.
-int clone_picoprocess(const Start& start, int monitor_id) {
+int clone_picoprocess(Child& child) {
     alignas(16) static char stack[32 << 10];
-    Child child{&start, monitor_id};
     int id = clone(run_child, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_PARENT | SIGCHLD, &child);
     return id < 0 ? -errno : id;
 }
 
-struct SpawnRequest {
-    u32 argument_count;
-    u32 environment_count;
-    u32 streams;  ///< bit i: a descriptor i comes after the boot socket
-};
-constexpr usize kSpawnDescriptors = 4;
-constexpr usize kSpawnText = 120 << 10;
-
-}  // namespace
-
-void Keeper::run(const Start& first, int monitor, int control, int monitor_id) {
-    if (setsid() < 0) _exit(125);
-    int id = clone_picoprocess(first, monitor_id);
-    if (id < 0) give_up(first.descriptors[kFdBoot], StartStep::none, -id);
-    prctl(PR_SET_NAME, "postern-keeper", 0, 0, 0);
-    // All that is not needed to start further picoprocesses goes: above all this copy of the boot socket, whose end
-    // the monitor must see when the picoprocess dies.
-    close(first.descriptors[kFdBoot]);
-    pollfd events[2] = {{monitor, POLLIN, 0}, {control, POLLIN, 0}};
-    forget_code_pages();
-    for (;;) {
-        if (poll(events, 2, -1) < 0 && errno != EINTR) break;
-        if (events[0].revents != 0) break;
-        if (events[1].revents == 0) continue;
-        static char text[kSpawnText];
-        static const char* pointers[4096];
-        SpawnRequest request;
-        iovec parts[2] = {{&request, sizeof request}, {text, sizeof text}};
-        alignas(cmsghdr) char ancillary[CMSG_SPACE(kSpawnDescriptors * sizeof(int))];
-        msghdr message = {};
-        message.msg_iov = parts;
-        message.msg_iovlen = 2;
-        message.msg_control = ancillary;
-        message.msg_controllen = sizeof ancillary;
-        ssize_t size = recvmsg(control, &message, MSG_CMSG_CLOEXEC);
-        if (size < static_cast<ssize_t>(sizeof request)) break;  // the monitor is gone
-        int result = -EINVAL;
-        int given[kSpawnDescriptors] = {-1, -1, -1, -1};
-        cmsghdr* header = CMSG_FIRSTHDR(&message);
-        if (header != nullptr && header->cmsg_type == SCM_RIGHTS) {
-            memcpy(given, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
-        }
-        if (given[0] >= 0 && request.argument_count + request.environment_count + 2 < 4096) {
-            Start start = first;
-            const char* place = text;
-            u32 count = 0;
-            for (u32 i = 0; i < request.argument_count; ++i) pointers[count++] = place, place += strlen(place) + 1;
-            pointers[count++] = nullptr;
-            start.environment = pointers + count;
-            for (u32 i = 0; i < request.environment_count; ++i) pointers[count++] = place, place += strlen(place) + 1;
-            pointers[count] = nullptr;
-            start.arguments = pointers;
-            int next = 1;
-            for (int i = 0; i < 3; ++i) {
-                if (request.streams & (1u << i)) start.descriptors[i] = fcntl(given[next++], F_DUPFD_CLOEXEC, 32);
-            }
-            start.descriptors[kFdBoot] = fcntl(given[0], F_DUPFD_CLOEXEC, 32);
-            result = clone_picoprocess(start, monitor_id);
-            for (int i = 0; i <= kFdBoot; ++i) {
-                if (start.descriptors[i] != first.descriptors[i]) close(start.descriptors[i]);
-            }
-        }
-        for (int fd : given) {
-            if (fd >= 0) close(fd);
-        }
-        if (send(control, &result, sizeof result, MSG_NOSIGNAL) < 0) break;
-    }
-    kill(0, SIGKILL);  // the group, this process included
-    _exit(125);
-}
-
-Result<void, LaunchError> Keeper::start(const Start& first) {
-    Fd monitor{static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0))};
-    int control[2];
-    if (!monitor.valid() || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) != 0) {
-        return Failure{launch_error(125, "cannot watch over picoprocesses: %s; Linux 5.15 or later is needed", strerror(errno))};
-    }
-    int self = getpid();
-    control_.reset(control[0]);
-    int id = fork();
-    if (id == 0) {
-        control_.release();
-        run(first, monitor.get(), control[1], self);
-    }
-    close(control[1]);
-    if (id < 0) {
-        return Failure{launch_error(125, "cannot start a process: %s; raise the limit of processes (ulimit -u)", strerror(errno))};
-    }
-    id_ = id;
-    return {};
-}
-
-Result<int, gate::Err> Keeper::spawn(const std::vector<std::string>& arguments,
-                                     const std::vector<std::string>& environment, int boot, const Fd (&streams)[3]) {
-    if (!running()) return Failure{gate::Err::no_quota};
-    std::string text;
-    for (const auto* list : {&arguments, &environment}) {
-        for (const std::string& item : *list) text.append(item.c_str(), item.size() + 1);
-    }
-    if (text.size() > kSpawnText || arguments.size() + environment.size() > 4000) return Failure{gate::Err::too_big};
-    SpawnRequest request{static_cast<u32>(arguments.size()), static_cast<u32>(environment.size()), 0};
-    int given[kSpawnDescriptors] = {boot};
-    usize count = 1;
-    for (u32 i = 0; i < 3; ++i) {
-        if (!streams[i].valid()) continue;
-        request.streams |= 1u << i;
-        given[count++] = streams[i].get();
-    }
-    iovec parts[2] = {{&request, sizeof request}, {text.data(), text.size()}};
+/// Sends a request with its descriptors in one message.
+bool send_request(int socket, const SpawnRequest& request, std::string_view text, const int* descriptors, usize count) {
+    iovec parts[2] = {{const_cast<SpawnRequest*>(&request), sizeof request},
+                      {const_cast<char*>(text.data()), text.size()}};
     alignas(cmsghdr) char ancillary[CMSG_SPACE(kSpawnDescriptors * sizeof(int))] = {};
     msghdr message = {};
     message.msg_iov = parts;
@@ -325,8 +166,144 @@ Result<int, gate::Err> Keeper::spawn(const std::vector<std::string>& arguments,
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(count * sizeof(int));
-    memcpy(CMSG_DATA(header), given, count * sizeof(int));
-    if (sendmsg(control_.get(), &message, MSG_NOSIGNAL) < 0) {
+    memcpy(CMSG_DATA(header), descriptors, count * sizeof(int));
+    return sendmsg(socket, &message, MSG_NOSIGNAL) >= 0;
+}
+
+}  // namespace
+
+void Keeper::run(const KeeperOptions& options, int monitor, int control, int monitor_id) {
+    if (setsid() < 0) _exit(125);
+    // Nothing of the caller's descriptors stays here: ends of its pipes would hide that others have closed theirs.
+    monitor = fcntl(monitor, F_DUPFD_CLOEXEC, 10), control = fcntl(control, F_DUPFD_CLOEXEC, monitor + 1);
+    syscall(SYS_close_range, 0, monitor - 1, 0);
+    if (control > monitor + 1) syscall(SYS_close_range, monitor + 1, control - 1, 0);
+    syscall(SYS_close_range, control + 1, ~0u, 0);
+    StartStep step = StartStep::none;
+    Child child = {};
+    child.failed_error = static_cast<u32>(prepare(options, step));
+    child.failed_step = static_cast<u32>(step);
+    child.monitor_id = monitor_id;
+    std::fill(std::begin(child.descriptors), std::end(child.descriptors), -1);
+    bool first = true;
+    pollfd events[2] = {{monitor, POLLIN, 0}, {control, POLLIN, 0}};
+    for (;;) {
+        if (poll(events, 2, -1) < 0 && errno != EINTR) break;
+        if (events[0].revents != 0) break;
+        if (events[1].revents == 0) continue;
+        static char text[kSpawnText + 1];
+        static const char* pointers[kMaxPointers];
+        SpawnRequest request = {};
+        iovec parts[2] = {{&request, sizeof request}, {text, kSpawnText}};
+        alignas(cmsghdr) char ancillary[CMSG_SPACE(kSpawnDescriptors * sizeof(int))];
+        msghdr message = {};
+        message.msg_iov = parts;
+        message.msg_iovlen = 2;
+        message.msg_control = ancillary;
+        message.msg_controllen = sizeof ancillary;
+        ssize_t size = recvmsg(control, &message, MSG_CMSG_CLOEXEC);
+        if (size < static_cast<ssize_t>(sizeof request)) break;  // the monitor is gone
+        text[static_cast<usize>(size) - sizeof request] = 0;
+        int given[kSpawnDescriptors];
+        usize count = 0;
+        cmsghdr* header = CMSG_FIRSTHDR(&message);
+        if (header != nullptr && header->cmsg_type == SCM_RIGHTS) {
+            count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+            memcpy(given, CMSG_DATA(header), count * sizeof(int));
+        }
+        Child next = child;
+        usize used = 0;
+        for (usize i = 0; i < kSpawnDescriptors && used < count; ++i) {
+            if (request.descriptors & (1u << i)) next.descriptors[i] = fcntl(given[used++], F_DUPFD_CLOEXEC, kHighDescriptor);
+        }
+        for (usize i = 0; i < count; ++i) close(given[i]);
+        if (first) {
+            options.arguments[1] = text;
+            next.arguments = options.arguments;
+            next.environment = options.environment;
+        } else {
+            const char* place = text;
+            u32 at = 0;
+            for (u32 i = 0; i < request.argument_count; ++i) pointers[at++] = place, place += strlen(place) + 1;
+            pointers[at++] = nullptr;
+            next.environment = pointers + at;
+            for (u32 i = 0; i < request.environment_count; ++i) pointers[at++] = place, place += strlen(place) + 1;
+            pointers[at] = nullptr;
+            next.arguments = pointers;
+        }
+        int result = clone_picoprocess(next);
+        if (result < 0 && first) {
+            BootMessage failure{kProtocolVersion, 0, static_cast<u32>(-result), 0};
+            send(next.descriptors[kFdBoot], &failure, sizeof failure, MSG_NOSIGNAL);
+        }
+        // The monitor must see when the picoprocess's own end of the boot socket is gone.
+        close(next.descriptors[kFdBoot]);
+        next.descriptors[kFdBoot] = -1;
+        if (first) {
+            memcpy(child.descriptors, next.descriptors, sizeof child.descriptors);
+            first = false;
+            prctl(PR_SET_NAME, "postern-keeper", 0, 0, 0);
+            forget_code_pages();
+        } else {
+            for (usize i = 0; i < kSpawnDescriptors; ++i) {
+                if (next.descriptors[i] >= 0 && next.descriptors[i] != child.descriptors[i]) close(next.descriptors[i]);
+            }
+        }
+        if (request.answer != 0 && send(control, &result, sizeof result, MSG_NOSIGNAL) < 0) break;
+    }
+    kill(0, SIGKILL);  // the group, this process included
+    _exit(125);
+}
+
+Result<void, LaunchError> Keeper::start(const KeeperOptions& options) {
+    Fd monitor{static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0))};
+    int control[2];
+    if (!monitor.valid() || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) != 0) {
+        return Failure{launch_error(125, "cannot watch over picoprocesses: %s; Linux 5.15 or later is needed", strerror(errno))};
+    }
+    int self = getpid();
+    control_.reset(control[0]);
+    int id = fork();
+    if (id == 0) {
+        control_.release();
+        run(options, monitor.get(), control[1], self);
+    }
+    close(control[1]);
+    if (id < 0) {
+        return Failure{launch_error(125, "cannot start a process: %s; raise the limit of processes (ulimit -u)", strerror(errno))};
+    }
+    id_ = id;
+    return {};
+}
+
+Result<void, LaunchError> Keeper::spawn_first(const std::string& config, const int (&descriptors)[kFdBoot + 2]) {
+    SpawnRequest request{0, 0, (1u << kSpawnDescriptors) - 1, 0};
+    if (!send_request(control_.get(), request, config, descriptors, kSpawnDescriptors)) {
+        return Failure{launch_error(125, "cannot start the picoprocess: %s", strerror(errno))};
+    }
+    return {};
+}
+
+Result<int, gate::Err> Keeper::spawn(const std::vector<std::string>& arguments,
+                                     const std::vector<std::string>& environment, int boot, const Fd (&streams)[3]) {
+    if (!running()) return Failure{gate::Err::no_quota};
+    std::string text;
+    for (const auto* list : {&arguments, &environment}) {
+        for (const std::string& item : *list) text.append(item.c_str(), item.size() + 1);
+    }
+    if (text.size() > kSpawnText || arguments.size() + environment.size() + 2 > kMaxPointers) {
+        return Failure{gate::Err::too_big};
+    }
+    SpawnRequest request{static_cast<u32>(arguments.size()), static_cast<u32>(environment.size()), 1u << kFdBoot, 1};
+    int given[4];
+    usize count = 0;
+    for (u32 i = 0; i < 3; ++i) {
+        if (!streams[i].valid()) continue;
+        request.descriptors |= 1u << i;
+        given[count++] = streams[i].get();
+    }
+    given[count++] = boot;
+    if (!send_request(control_.get(), request, text, given, count)) {
         return Failure{errno == EMSGSIZE ? gate::Err::too_big : gate::Err::io};
     }
     // The keeper is Postern's own code and answers within a fork; a deadline all the same, so that nothing can hang.

@@ -20,11 +20,9 @@ struct NoticeFile {
 };
 Result<NoticeFile, LaunchError> make_notice_file();
 
-/// What a new picoprocess starts with. Everything in it is prepared before the fork: the child allocates nothing.
-struct Start {
-    int descriptors[9] = {-1, -1, -1, -1, -1, -1, -1, -1, -1};  ///< sources of descriptors 0 to 8
-    int entry = -1;              ///< the entry image
-    const char* const* arguments = nullptr;
+/// What is known before anything is opened. Everything in it is ready before the fork: the keeper allocates nothing.
+struct KeeperOptions {
+    const char** arguments = nullptr;  ///< of the first picoprocess; [1] is filled in with the config by the keeper
     const char* const* environment = nullptr;
     u64 data_limit = 0;          ///< RLIMIT_DATA
     bool drop_privileges = false;
@@ -39,9 +37,11 @@ const char* step_name(u32 step);
 /// process group of its own, and ends the whole group when the monitor dies.
 class Keeper {
 public:
-    /// Forks the keeper, which starts the first picoprocess at once. Signals that the monitor blocks stay blocked in the
-    /// keeper and are unblocked in the picoprocess.
-    Result<void, LaunchError> start(const Start& first);
+    /// Forks the keeper. Signals that the monitor blocks stay blocked in the keeper and are unblocked in picoprocesses.
+    Result<void, LaunchError> start(const KeeperOptions& options);
+    /// Starts the first picoprocess with what becomes its descriptors 0 to 8, and the entry image last. What goes wrong
+    /// arrives at the other end of kFdBoot. Does not wait.
+    Result<void, LaunchError> spawn_first(const std::string& config, const int (&descriptors)[kFdBoot + 2]);
     /// Starts another picoprocess; its process number. The first one's descriptors and limits are used again, but for
     /// `boot` and those of `streams` (descriptors 0 to 2) that are valid.
     Result<int, gate::Err> spawn(const std::vector<std::string>& arguments, const std::vector<std::string>& environment,
@@ -54,7 +54,7 @@ public:
     bool running() const { return id_ > 0 && !killed_; }
 
 private:
-    [[noreturn]] static void run(const Start& first, int monitor, int control, int monitor_id);
+    [[noreturn]] static void run(const KeeperOptions& options, int monitor, int control, int monitor_id);
 
     int id_ = -1;
     bool killed_ = false;

@@ -21,7 +21,6 @@ constexpr u64 kMinimumArena = 64ull << 20;
 constexpr u64 kMaximumArena = 1ull << 40;  ///< as layout.hpp has room
 constexpr u64 kHostReserve = 288ull << 20;  ///< handle table, small memory, thread areas of entry
 constexpr usize kMaxConfig = 24 << 10;
-constexpr int kHighDescriptor = 64;        ///< sources of start descriptors are kept above the targets
 
 std::string percent_encode(std::string_view text) {
     std::string out;
@@ -143,6 +142,23 @@ Result<void, LaunchError> Monitor::start() {
     if (memory_limit_ < (8ull << 20)) return Failure{launch_error(125, "a memory limit below 8 MiB runs nothing; raise --memory")};
     arena_size_ = std::clamp(memory_limit_, kMinimumArena, kMaximumArena);
     two_steps_ = fallback("addfd");
+
+    // The keeper first: it gives up its privileges while this process opens what picoprocesses need.
+    std::vector<const char*> arguments{"postern", nullptr};
+    for (const std::string& argument : options_.program) arguments.push_back(argument.c_str());
+    arguments.push_back(nullptr);
+    std::vector<const char*> environment;
+    for (const std::string& variable : options_.environment) environment.push_back(variable.c_str());
+    environment.push_back(nullptr);
+    KeeperOptions keeper;
+    keeper.arguments = arguments.data();
+    keeper.environment = environment.data();
+    // RLIMIT_DATA counts address space. What the host part reserves for itself and hardly uses comes on top.
+    keeper.data_limit = memory_limit_ + kHostReserve;
+    keeper.drop_privileges = geteuid() == 0;
+    keeper.second_wall = keeper.drop_privileges && !options_.no_namespaces;
+    TRY(keeper_.start(keeper));
+
     view_ = TRY(compile_view(options_.view));
     Fd entry = TRY(open_image(options_.entry_path, "entry"));
     Fd libos = TRY(open_image(options_.libos_path, "libos"));
@@ -171,32 +187,10 @@ Result<void, LaunchError> Monitor::start() {
     // One argument of a program is at most 128 KiB on Linux, and entry keeps its own copy in less.
     std::string config = config_text({});
     if (config.size() >= kMaxConfig) return Failure{launch_error(125, "the view is too large to describe; use fewer -v options")};
-    std::vector<const char*> arguments{"postern", config.c_str()};
-    for (const std::string& argument : options_.program) arguments.push_back(argument.c_str());
-    arguments.push_back(nullptr);
-    std::vector<const char*> environment;
-    for (const std::string& variable : options_.environment) environment.push_back(variable.c_str());
-    environment.push_back(nullptr);
-
-    Start start;
-    int sources[] = {streams_.source(0), streams_.source(1), streams_.source(2), libos.get(),        arena_.get(),
-                     requests.get(),     notice.read_only.get(), streams_.source(3), theirs.get()};
-    static_assert(kFdBoot == 8 && sizeof sources / sizeof sources[0] == 9);
-    std::vector<Fd> high;
-    for (int i = 0; i < 9; ++i) {
-        high.emplace_back(fcntl(sources[i], F_DUPFD_CLOEXEC, kHighDescriptor));
-        if (!high.back().valid()) return Failure{launch_error(125, "cannot duplicate a descriptor: %s", strerror(errno))};
-        start.descriptors[i] = high.back().get();
-    }
-    high.emplace_back(fcntl(entry.get(), F_DUPFD_CLOEXEC, kHighDescriptor));
-    start.entry = high.back().get();
-    start.arguments = arguments.data();
-    start.environment = environment.data();
-    // RLIMIT_DATA counts address space. What the host part reserves for itself and hardly uses comes on top.
-    start.data_limit = memory_limit_ + kHostReserve;
-    start.drop_privileges = geteuid() == 0;
-    start.second_wall = geteuid() == 0 && !options_.no_namespaces;
-    TRY(keeper_.start(start));
+    int descriptors[] = {streams_.source(0), streams_.source(1),     streams_.source(2), libos.get(),  arena_.get(),
+                         requests.get(),     notice.read_only.get(), streams_.source(3), theirs.get(), entry.get()};
+    static_assert(kFdBoot == 8);
+    TRY(keeper_.spawn_first(config, descriptors));
     used_ = 1;
     return {};
 }
