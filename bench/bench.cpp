@@ -179,7 +179,7 @@ std::optional<double> idle_pss(const Words& prefix) {
     argv.push_back(nullptr);
     pid_t child;
     if (posix_spawnp(&child, argv[0], nullptr, nullptr, argv.data(), environ) != 0) return {};
-    usleep(400'000);
+    usleep(1'000'000);  // long enough for what happens once after the start
     std::optional<double> sum = tree_pss(child);
     kill(child, SIGTERM);
     waitpid(child, nullptr, 0);
