@@ -230,8 +230,8 @@ int answered(int, char**) {
             close(descriptor);
         }
     }
-    kill(flood, SIGKILL);
-    waitpid(flood, nullptr, 0);
+    // It never comes back to the library OS, whose SIGKILL it therefore does not notice: members of a family trust each
+    // other. The monitor ends it with the program.
     std::printf("answered opened=%d worst_ms=%d\n", opened, static_cast<int>(worst * 1000));
     return 0;
 }

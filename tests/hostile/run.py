@@ -368,22 +368,14 @@ def answered(canaries):
     verdict("answered: a sibling is served while another floods", bool(m) and m.group(1) == "200" and int(m.group(2)) < 1000, out[-200:])
 
 
-def killed(who):
-    p = subprocess.Popen(command("session-storm"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, preexec_fn=as_user)
-    p.stdout.readline()
-    time.sleep(0.3)
-    family = children_of(p.pid)
-    # The keeper leads the session that the picoprocesses share.
-    keeper = next((x for x in family if os.getsid(x) == x), None)
-    others = subprocess.Popen(command("list"), stdout=subprocess.DEVNULL, preexec_fn=as_user)
-    victim = p.pid if who == "monitor" else keeper
-    if victim is None:
-        verdict(f"session-storm: {who} found", False, str(family))
-        p.kill()
-        return
-    session = keeper
-    os.kill(victim, signal.SIGKILL)
-    time.sleep(1.0)
+def leads_session(pid):
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
+
+
+def living(session, family, but):
     left = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -393,20 +385,61 @@ def killed(who):
                     left.append(int(entry))
             except OSError:
                 pass
-    left += [x for x in alive(family) if x not in left and x != p.pid]
-    verdict(f"session-storm: one second after SIGKILL of the {who} nobody lives", not left, f"{len(left)} of {len(family)} left")
-    verdict(f"session-storm: another client is served meanwhile ({who})", others.wait(timeout=30) == 0)
+    return [x for x in left + [y for y in alive(family) if y not in left] if x != but]
+
+
+def storm():
+    p = subprocess.Popen(command("session-storm"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, preexec_fn=as_user)
+    p.stdout.readline()
+    time.sleep(0.3)
+    family = children_of(p.pid)
+    # The keeper leads the session that the picoprocesses share.
+    return p, family, next((x for x in family if leads_session(x)), None)
+
+
+def finish(p, left):
     for pid in left:
-        os.kill(pid, signal.SIGKILL)
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
     p.kill()
     p.wait()
     p.stdout.close()
+
+
+def killed(who):
+    p, family, keeper = storm()
+    others = subprocess.Popen(command("list"), stdout=subprocess.DEVNULL, preexec_fn=as_user)
+    victim = p.pid if who == "monitor" else keeper
+    if victim is None:
+        verdict(f"session-storm: {who} found", False, str(family))
+        p.kill()
+        return
+    os.kill(victim, signal.SIGKILL)
+    time.sleep(1.0)
+    left = living(keeper, family, p.pid)
+    verdict(f"session-storm: one second after SIGKILL of the {who} nobody lives", not left, f"{len(left)} of {len(family)} left")
+    verdict(f"session-storm: another client is served meanwhile ({who})", others.wait(timeout=30) == 0)
+    finish(p, left)
 
 
 @attack
 def session_storm(canaries):
     killed("monitor")
     killed("keeper")
+    # Control: a keeper that cannot act outlives the monitor, and is seen.
+    p, family, keeper = storm()
+    if keeper is not None:
+        os.kill(keeper, signal.SIGSTOP)
+        os.kill(p.pid, signal.SIGKILL)
+        time.sleep(1.0)
+        left = living(keeper, family, p.pid)
+        verdict("session-storm: a survivor is seen (control)", keeper in left, str(len(left)))
+        os.kill(keeper, signal.SIGCONT)
+        time.sleep(0.5)
+        verdict("session-storm: the keeper makes up for it", not living(keeper, family, p.pid))
+    finish(p, [])
 
 
 @attack
