@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Routes: the one policy engine. A route says where the names of one pattern lead and with which rights.
 //
-// The table knows nothing of files: a name is `scheme:path` (file:, pipe:, service:, tcp:, ...), and what a target means
-// is the business of the host that asks. The first match wins; what matches nothing does not exist. Freestanding and
-// without allocation: the owner lends the storage, so that components can be parents too.
+// The table knows nothing of files: a name is `scheme:path` (file:, pipe:, service:, tcp:, ...), and what a target
+// means is the business of the host that asks. The first match wins; what matches nothing does not exist. Freestanding
+// and without allocation: the owner lends the storage, so that components can be parents too.
 #pragma once
 
 #include <span>
@@ -34,8 +34,8 @@ enum class TargetKind : u8 {
 struct Target {
     TargetKind kind = TargetKind::deny;
     std::string_view name;
-    i32 binding = -1;  ///< the host's own number for the opened target; -1: not opened yet
-    bool link = false; ///< the place itself may be a symbolic link, and then leads to where that points in the view
+    i32 binding = -1;   ///< the host's own number for the opened target; -1: not opened yet
+    bool link = false;  ///< the place itself may be a symbolic link, and then leads to where that points in the view
 };
 
 struct Route {
@@ -44,9 +44,9 @@ struct Route {
     Match match = Match::exact;
     Target target;
     gate::Right rights = gate::Right::none;
-    bool stable = false;         ///< contents and names do not change while the picoprocess lives
-    std::string_view origin;     ///< where the rule comes from: "-v /data:ro", "default: system programs"
-    std::string_view suggestion; ///< the flag that would allow what this rule denies; may be empty
+    bool stable = false;          ///< contents and names do not change while the picoprocess lives
+    std::string_view origin;      ///< where the rule comes from: "-v /data:ro", "default: system programs"
+    std::string_view suggestion;  ///< the flag that would allow what this rule denies; may be empty
 };
 
 /// Where a name leads.

@@ -20,20 +20,34 @@ int main(int count, char** arguments) {
             usize length = strlen(key);
             return text.compare(0, length, key) == 0 ? text.c_str() + length : nullptr;
         };
-        if (auto v = value("libos=")) options.libos_path = v;
-        else if (auto v = value("libexec=")) options.libexec = v;
-        else if (auto v = value("entry=")) options.entry_path = v;
-        else if (auto v = value("fallback=")) options.force_fallback = v;
-        else if (auto v = value("timeout=")) options.timeout_seconds = atof(v);
-        else if (auto v = value("memory=")) options.memory_limit = strtoull(v, nullptr, 10);
-        else if (auto v = value("pids=")) options.process_limit = static_cast<u32>(atoi(v));
-        else if (auto v = value("opt=")) options.library_options = v;
-        else if (auto v = value("root=")) options.view.root = v;
-        else if (text == "no_landlock") options.no_landlock = true;
-        else if (text == "no_namespaces") options.no_namespaces = true;
-        else if (text == "wait_all") options.wait_all = true;
-        else if (text == "verbose") options.verbose = true;
-        else if (text == "stdin") options.keep_stdin = true;
+        if (auto v = value("libos="))
+            options.libos_path = v;
+        else if (auto v = value("libexec="))
+            options.libexec = v;
+        else if (auto v = value("entry="))
+            options.entry_path = v;
+        else if (auto v = value("fallback="))
+            options.force_fallback = v;
+        else if (auto v = value("timeout="))
+            options.timeout_seconds = atof(v);
+        else if (auto v = value("memory="))
+            options.memory_limit = strtoull(v, nullptr, 10);
+        else if (auto v = value("pids="))
+            options.process_limit = static_cast<u32>(atoi(v));
+        else if (auto v = value("opt="))
+            options.library_options = v;
+        else if (auto v = value("root="))
+            options.view.root = v;
+        else if (text == "no_landlock")
+            options.no_landlock = true;
+        else if (text == "no_namespaces")
+            options.no_namespaces = true;
+        else if (text == "wait_all")
+            options.wait_all = true;
+        else if (text == "verbose")
+            options.verbose = true;
+        else if (text == "stdin")
+            options.keep_stdin = true;
         else if (auto v = value("volume=")) {
             auto volume = host::parse_volume(v);
             if (!volume.ok()) return fprintf(stderr, "%s\n", volume.error().message), 125;
@@ -57,8 +71,8 @@ int main(int count, char** arguments) {
     }
     for (const std::string& name : value.absent_calls) fprintf(stderr, "absent: %s\n", name.c_str());
     if (options.verbose) {
-        fprintf(stderr, "requests %lu wall %lu us peak %lu KiB\n", value.stats.monitor_requests, value.stats.wall_ns / 1000,
-                value.stats.peak_memory / 1024);
+        fprintf(stderr, "requests %lu wall %lu us peak %lu KiB\n", value.stats.monitor_requests,
+                value.stats.wall_ns / 1000, value.stats.peak_memory / 1024);
     }
     return value.status;
 }

@@ -35,8 +35,8 @@ struct Started {
 
 struct Conditions {
     bool nobody = false;
-    bool listener = false;       ///< a seccomp filter with a listener is there before
-    int input = -1, output = -1; ///< in place of /dev/null and a pipe
+    bool listener = false;        ///< a seccomp filter with a listener is there before
+    int input = -1, output = -1;  ///< in place of /dev/null and a pipe
 };
 
 /// A launcher of a guest. The test process is a subreaper: whatever the launcher leaves behind becomes its child.
@@ -172,9 +172,7 @@ TEST(Launch, ChildrenLeftBehindEndUnlessWaitedFor) {
     EXPECT_EQ(waited.out, "left behind\n");
 }
 
-TEST(Launch, ProcessesAreLimitedForRootToo) {
-    EXPECT_EQ(run({"pids=40"}, {"bomb"}).out, "made 39 then 7\n");
-}
+TEST(Launch, ProcessesAreLimitedForRootToo) { EXPECT_EQ(run({"pids=40"}, {"bomb"}).out, "made 39 then 7\n"); }
 
 TEST(Launch, MemoryIsLimited) {
     Outcome outcome = run({"memory=67108864"}, {"share"});

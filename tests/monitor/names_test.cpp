@@ -44,8 +44,8 @@ INSTANTIATE_TEST_SUITE_P(Kernels, NamesTest, testing::Bool(),
                          [](const auto& info) { return info.param ? "WalkingByHand" : "Openat2"; });
 
 TEST_P(NamesTest, FindsFilesAndTheirCanonicalNames) {
-    for (const char* path : {"/data/file", "/data//file", "/data/./file", "/data/sub/../file", "//data/sub/./../file",
-                             "/../data/file"}) {
+    for (const char* path :
+         {"/data/file", "/data//file", "/data/./file", "/data/sub/../file", "//data/sub/./../file", "/../data/file"}) {
         ASSERT_EQ(resolve(path), Err::ok) << path;
         EXPECT_EQ(place_.kind, PlaceKind::object);
         EXPECT_EQ(place_.canonical, "/data/file");
@@ -114,8 +114,8 @@ TEST_P(NamesTest, LinksDoNotEscape) {
     tree_.link("data/dots", "../outside/secret");
     tree_.link("data/outdir", "../outside");
     tree_.link("data/proc", "/proc/self/root");
-    for (const char* path : {"/data/out", "/data/dots", "/data/outdir/secret", "/data/proc/etc/shadow", "/data/../outside/secret",
-                             "/data/sub/../../outside/secret"}) {
+    for (const char* path : {"/data/out", "/data/dots", "/data/outdir/secret", "/data/proc/etc/shadow",
+                             "/data/../outside/secret", "/data/sub/../../outside/secret"}) {
         Err error = resolve(path);
         EXPECT_EQ(error, Err::not_found) << path;
     }

@@ -352,8 +352,9 @@ TEST_F(RequestsTest, HostileSlots) {
         while (!stop) bytes[random() % 400] = static_cast<u8>(random());
     }};
     std::mt19937 random{42};
-    const char* pieces[] = {"file:", "/rw", "/ro", "/..", "/.", "//", "/sub", "/file", "/secret", "/tmp", "pipe.server:", "a",
-                            "pipe.client:", "\xff", "memory:", "/other", "stdin:", ":", "service:x"};
+    const char* pieces[] = {"file:",   "/rw",  "/ro",          "/..", "/.",           "//",   "/sub",    "/file",
+                            "/secret", "/tmp", "pipe.server:", "a",   "pipe.client:", "\xff", "memory:", "/other",
+                            "stdin:",  ":",    "service:x"};
     static Request request;
     for (int i = 0; i < 30000; ++i) {
         std::string names;

@@ -35,7 +35,9 @@ public:
     void link(const std::string& name, const std::string& target) {
         ASSERT_EQ(symlink(target.c_str(), at(name).c_str()), 0) << name;
     }
-    bool exists(const std::string& name) const { return std::filesystem::exists(std::filesystem::symlink_status(at(name))); }
+    bool exists(const std::string& name) const {
+        return std::filesystem::exists(std::filesystem::symlink_status(at(name)));
+    }
     std::string text(const std::string& name) const {
         std::ifstream in{at(name)};
         return {std::istreambuf_iterator<char>{in}, {}};

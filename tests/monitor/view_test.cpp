@@ -38,7 +38,8 @@ TEST(Volumes, Parse) {
     auto mode = parse_volume("/a/../c//d/:ro");
     ASSERT_TRUE(mode.ok());
     EXPECT_EQ(mode.value().destination, "/c/d");
-    for (const char* bad : {"", ":/b", "/a:b", "/a:/b:rx", "/a:/b:rw:x", "/a:"}) EXPECT_FALSE(parse_volume(bad).ok()) << bad;
+    for (const char* bad : {"", ":/b", "/a:b", "/a:/b:rx", "/a:/b:rw:x", "/a:"})
+        EXPECT_FALSE(parse_volume(bad).ok()) << bad;
 }
 
 TEST(DefaultView, ShowsProgramsAndHidesSecrets) {

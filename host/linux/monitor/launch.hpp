@@ -25,7 +25,7 @@ struct Volume {
     std::string source;       ///< host path; made absolute by parse_volume
     std::string destination;  ///< absolute, normal path in the view
     bool writable = false;
-    std::string origin;       ///< the flag as it was written, for reports
+    std::string origin;  ///< the flag as it was written, for reports
 };
 /// Parses the argument of -v. DST defaults to SRC, the mode to ro.
 Result<Volume, LaunchError> parse_volume(std::string_view text);
@@ -33,12 +33,12 @@ Result<Volume, LaunchError> parse_volume(std::string_view text);
 /// The ingredients that compile into routes.
 struct ViewOptions {
     std::vector<Volume> volumes;
-    std::string root;                ///< --root DIR: the host directory shown as "/" instead of the system's; "": none
+    std::string root;  ///< --root DIR: the host directory shown as "/" instead of the system's; "": none
     bool root_writable = false;
-    bool defaults = true;            ///< system programs, listed /etc, private /tmp and home, /proc /dev /sys
+    bool defaults = true;                ///< system programs, listed /etc, private /tmp and home, /proc /dev /sys
     bool show_working_directory = true;  ///< the caller's working directory, read-only, by the default rules
-    std::string working_directory;   ///< path in the view where the program starts; "": the caller's (with --root: "/")
-    std::string home;                ///< "": $HOME of the caller, else from the password file
+    std::string working_directory;  ///< path in the view where the program starts; "": the caller's (with --root: "/")
+    std::string home;               ///< "": $HOME of the caller, else from the password file
 };
 
 /// A compiled view. Owns the storage of its table.
@@ -72,34 +72,34 @@ struct LaunchOptions {
     std::vector<std::string> program;      ///< argv; program[0] is looked up in the view along PATH by the library OS
     std::vector<std::string> environment;  ///< "NAME=value"
     ViewOptions view;
-    bool keep_stdin = false;               ///< -i: a terminal as standard input is relayed (else /dev/null stands for it)
-    double timeout_seconds = 0;            ///< 0: none. When it passes the family is ended and the status is 124
+    bool keep_stdin = false;     ///< -i: a terminal as standard input is relayed (else /dev/null stands for it)
+    double timeout_seconds = 0;  ///< 0: none. When it passes the family is ended and the status is 124
     TraceKind trace = TraceKind::none;
-    int trace_descriptor = -1;             ///< where the trace goes; -1: standard error. Stays the caller's
-    std::string trace_path;                ///< if not empty: created or truncated by the monitor instead
+    int trace_descriptor = -1;  ///< where the trace goes; -1: standard error. Stays the caller's
+    std::string trace_path;     ///< if not empty: created or truncated by the monitor instead
     bool verbose = false;
-    bool quiet = false;                    ///< no report of refused names (the result holds them all the same)
-    u64 memory_limit = 0;                  ///< bytes for the family; 0: the default (see default_memory_limit)
-    u32 process_limit = 512;               ///< processes and threads of the family together
-    bool wait_all = false;                 ///< wait for children that the program leaves behind instead of ending them
-    u32 user_id = ~0u, group_id = ~0u;     ///< what the program sees as its own; ~0: the caller's
-    bool stats = false;                    ///< fill in LaunchResult::stats beyond what is free of cost
+    bool quiet = false;                 ///< no report of refused names (the result holds them all the same)
+    u64 memory_limit = 0;               ///< bytes for the family; 0: the default (see default_memory_limit)
+    u32 process_limit = 512;            ///< processes and threads of the family together
+    bool wait_all = false;              ///< wait for children that the program leaves behind instead of ending them
+    u32 user_id = ~0u, group_id = ~0u;  ///< what the program sees as its own; ~0: the caller's
+    bool stats = false;                 ///< fill in LaunchResult::stats beyond what is free of cost
 
     // Tests and odd installations.
-    std::string libexec;                   ///< directory of `entry` and `libos`; "": ../libexec/postern of this program
-    std::string libos_path;                ///< another image in place of the library OS (guests that test the gate)
+    std::string libexec;     ///< directory of `entry` and `libos`; "": ../libexec/postern of this program
+    std::string libos_path;  ///< another image in place of the library OS (guests that test the gate)
     std::string entry_path;
-    bool no_landlock = false;              ///< leave out the second walls, to test the first one
+    bool no_landlock = false;  ///< leave out the second walls, to test the first one
     bool no_namespaces = false;
-    std::string force_fallback;            ///< comma-separated: openat2, landlock, tgkill, killable, memfd_seal, addfd, patch
-    std::string library_options;           ///< further "key=value" lines for the library OS
+    std::string force_fallback;   ///< comma-separated: openat2, landlock, tgkill, killable, memfd_seal, addfd, patch
+    std::string library_options;  ///< further "key=value" lines for the library OS
 };
 
 struct LaunchStats {
     u64 system_calls = 0, gate_calls = 0, host_calls = 0;
     u64 traps = 0, patches = 0;
-    u64 monitor_requests = 0;              ///< doorbells answered
-    u64 peak_memory = 0;                   ///< bytes, of the family
+    u64 monitor_requests = 0;  ///< doorbells answered
+    u64 peak_memory = 0;       ///< bytes, of the family
     u64 wall_ns = 0, user_ns = 0, system_ns = 0;
 };
 
@@ -120,7 +120,8 @@ struct LaunchResult {
 };
 
 /// Runs the program to its end. Blocks; forwards INT, TERM, HUP, QUIT, USR1, USR2, WINCH and CONT of this process to
-/// the program meanwhile. Leaves no process, descriptor or file behind on any path. Call from a single-threaded process.
+/// the program meanwhile. Leaves no process, descriptor or file behind on any path. Call from a single-threaded
+/// process.
 Result<LaunchResult, LaunchError> launch(const LaunchOptions& options);
 
 /// Half of the machine's memory, at most what the process's own limits allow.

@@ -17,8 +17,8 @@ public:
     };
     static constexpr usize kMaxLocks = 16384;
 
-    /// `mode` 0 unlocks, 1 is shared, 2 exclusive. A lock replaces what the owner holds of the range. `length` 0 reaches
-    /// to the end. Err::would_block: another owner's lock conflicts; Err::no_quota: too many.
+    /// `mode` 0 unlocks, 1 is shared, 2 exclusive. A lock replaces what the owner holds of the range. `length` 0
+    /// reaches to the end. Err::would_block: another owner's lock conflicts; Err::no_quota: too many.
     gate::Err apply(u64 volume, u64 identity, Owner owner, u64 offset, u64 length, u32 mode);
     void ended(u32 process);
     usize count() const { return locks_.size(); }

@@ -4,11 +4,9 @@
 
 #include <fcntl.h>
 #include <linux/futex.h>
-#include <linux/openat2.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -33,9 +31,10 @@ constexpr u64 kMillisecond = 1'000'000;
 constexpr u64 kEndDeadline = 10'000 * kMillisecond;
 constexpr usize kMaxExitCodes = 4096;
 constexpr usize kMaxNames = 64;
-constexpr int kForwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT};
 
-u32 code_of(int status) { return WIFEXITED(status) ? static_cast<u32>(WEXITSTATUS(status)) : 128u + static_cast<u32>(WTERMSIG(status)); }
+u32 code_of(int status) {
+    return WIFEXITED(status) ? static_cast<u32>(WEXITSTATUS(status)) : 128u + static_cast<u32>(WTERMSIG(status));
+}
 
 u64 nanoseconds(const timeval& time) {
     return static_cast<u64>(time.tv_sec) * 1'000'000'000 + static_cast<u64>(time.tv_usec) * 1000;
@@ -106,7 +105,8 @@ void Monitor::loop() {
         if (ready > 0) {
             // Listeners first: they are what the program waits for. Backwards, because served entries leave the lists.
             for (usize i = first_boot; i-- > 1;) {
-                if (events[i].revents & POLLIN) notified(events[i].fd);
+                if (events[i].revents & POLLIN)
+                    notified(events[i].fd);
                 else if (events[i].revents & (POLLHUP | POLLERR)) {
                     // The last process under this filter is gone.
                     for (usize k = pending_.size(); k-- > 0;) {
@@ -194,9 +194,10 @@ void Monitor::take_boot(Boot& boot) {
     failed_ = true;
     int error = whole ? static_cast<int>(message.error) : EPROTO;
     if (error == EBUSY) {
-        error_ = launch_error(125, "this process already runs under a seccomp filter with a listener (another Postern, or a "
-                                   "container engine that supervises system calls), and Linux allows one; start postern "
-                                   "outside of it");
+        error_ = launch_error(125,
+                              "this process already runs under a seccomp filter with a listener (another Postern, or a "
+                              "container engine that supervises system calls), and Linux allows one; start postern "
+                              "outside of it");
     } else {
         error_ = launch_error(125, "the picoprocess could not start: %s: %s (step %u)", step_name(message.step),
                               strerror(error), message.step);
@@ -231,7 +232,8 @@ void Monitor::forward(int signal) {
 
 void Monitor::signal_members(int signal) {
     for (int process : members()) {
-        bool starting = std::any_of(boots_.begin(), boots_.end(), [&](const Boot& boot) { return boot.process == process; });
+        bool starting =
+            std::any_of(boots_.begin(), boots_.end(), [&](const Boot& boot) { return boot.process == process; });
         if (!starting) kill(process, signal);
     }
 }
@@ -288,8 +290,8 @@ void Monitor::ended(int process, int status, const rusage& usage) {
         if (!first_ready_ && !failed_ && !stopping_) {
             failed_ = true;
             if (WIFSIGNALED(status)) {
-                error_ = launch_error(125, "the picoprocess was killed by signal %d (%s) before it was ready", WTERMSIG(status),
-                                      strsignal(WTERMSIG(status)));
+                error_ = launch_error(125, "the picoprocess was killed by signal %d (%s) before it was ready",
+                                      WTERMSIG(status), strsignal(WTERMSIG(status)));
             } else {
                 error_ = launch_error(125, "the picoprocess ended with status %u before it was ready", code);
             }
@@ -387,7 +389,8 @@ void Monitor::finish() {
         // kernel has not finished with.
         u64 now = now_ns();
         if (now >= deadline && streams_.idle()) {
-            result_.notes.push_back("a process of the program cannot be ended: the kernel waits for a device or server");
+            result_.notes.push_back(
+                "a process of the program cannot be ended: the kernel waits for a device or server");
             break;
         }
         pollfd event{signals_.get(), POLLIN, 0};
@@ -411,110 +414,6 @@ void Monitor::finish() {
     result_.stats.peak_memory = std::max(result_.stats.peak_memory, file_memory(arena_.get()));
     if (!options_.quiet && names_) report_refusals();
     result_.stats.wall_ns = now_ns() - started_;
-}
-
-/// Keeps of the refused names those that exist. Looking must not hang: what lies on another file system than its parents is
-/// looked at in a process that is ended after a while.
-void Monitor::report_refusals() {
-    const auto& refusals = names_->refusals();
-    if (refusals.empty()) return;
-    std::vector<char> exists(refusals.size(), 0);
-    std::vector<usize> later;
-    int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    for (usize i = 0; i < refusals.size(); ++i) {
-        const std::string& name = refusals[i].name;
-        if (name.empty() || name[0] != '/' || name == "/") {
-            exists[i] = !name.empty() && name[0] != '/';  // not a file: whatever was asked for
-            continue;
-        }
-        open_how how = {};
-        how.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
-        how.resolve = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH;
-        long found = syscall(SYS_openat2, root, name.c_str() + 1, &how, sizeof how);
-        if (found >= 0) {
-            close(static_cast<int>(found));
-            exists[i] = 1;
-        } else if (errno == EXDEV || errno == ENOSYS || errno == EPERM) {
-            later.push_back(i);
-        }
-    }
-    close(root);
-    if (!later.empty()) {
-        int ends[2];
-        int worker = pipe2(ends, O_CLOEXEC) == 0 ? fork() : -1;
-        if (worker == 0) {
-            prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-            for (usize i : later) {
-                u32 number = static_cast<u32>(i);
-                if (faccessat(AT_FDCWD, refusals[i].name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
-                    [[maybe_unused]] ssize_t written = write(ends[1], &number, sizeof number);
-                }
-            }
-            _exit(0);
-        }
-        if (worker > 0) {
-            close(ends[1]);
-            u64 until = now_ns() + 300 * kMillisecond;
-            for (;;) {
-                u64 now = now_ns();
-                pollfd event{ends[0], POLLIN, 0};
-                if (now >= until || poll(&event, 1, static_cast<int>((until - now) / kMillisecond) + 1) <= 0) break;
-                u32 number;
-                if (read(ends[0], &number, sizeof number) != sizeof number) break;
-                if (number < exists.size()) exists[number] = 1;
-            }
-            close(ends[0]);
-            kill(worker, SIGKILL);
-            waitpid(worker, nullptr, 0);
-        }
-    }
-    for (usize i = 0; i < refusals.size(); ++i) {
-        if (!exists[i]) continue;
-        RefusedName refused;
-        refused.name = refusals[i].name;
-        const core::Route* rule = refusals[i].rule;
-        refused.rule = rule == nullptr ? "no rule" : std::string{rule->origin};
-        bool read_only = rule != nullptr && rule->target.kind == core::TargetKind::directory;
-        if (rule != nullptr && !rule->suggestion.empty()) refused.suggestion = rule->suggestion;
-        else if (refused.name[0] == '/') refused.suggestion = "-v " + refused.name + (read_only ? ":rw" : "");
-        result_.refused.push_back(std::move(refused));
-    }
-}
-
-Result<LaunchResult, LaunchError> launch(const LaunchOptions& options) {
-    // Descriptors 0 to 2 are given meaning by number: none of ours may land there.
-    for (int fd = open("/dev/null", O_RDWR); fd >= 0; fd = open("/dev/null", O_RDWR)) {
-        if (fd <= 2) continue;
-        close(fd);
-        break;
-    }
-    sigset_t forwarded, taken, before;
-    sigemptyset(&forwarded);
-    for (int signal : kForwarded) {
-        struct sigaction current;
-        // nohup and shells' background jobs ignore signals on purpose: these stay ignored.
-        if (sigaction(signal, nullptr, &current) == 0 && current.sa_handler == SIG_IGN) continue;
-        sigaddset(&forwarded, signal);
-    }
-    taken = forwarded;
-    sigaddset(&taken, SIGCHLD);
-    struct sigaction child_before, standard = {};
-    standard.sa_handler = SIG_DFL;
-    sigaction(SIGCHLD, &standard, &child_before);
-    sigprocmask(SIG_BLOCK, &taken, &before);
-    mode_t mask = umask(0);  // modes come with the program's own mask applied
-    auto result = [&]() -> Result<LaunchResult, LaunchError> {
-        auto monitor = std::make_unique<Monitor>(options, forwarded);
-        return monitor->run();
-    }();
-    umask(mask);
-    sigaction(SIGCHLD, &child_before, nullptr);
-    // Those that came for the family and arrived late are not the caller's.
-    timespec none = {};
-    while (sigtimedwait(&taken, nullptr, &none) > 0) {
-    }
-    sigprocmask(SIG_SETMASK, &before, nullptr);
-    return result;
 }
 
 }  // namespace postern::host

@@ -57,7 +57,7 @@ private:
 
     // Family.
     Result<int, gate::Err> create_process(const std::string& program, const std::vector<std::string>& arguments,
-                                           const Fd (&streams)[3]) override;
+                                          const Fd (&streams)[3]) override;
     Fd standard_stream(int number) override;
     Result<u32, gate::Err> exit_code(int process) override;
     void log(LogKind kind, std::string_view text) override;
@@ -116,7 +116,8 @@ private:
     bool two_steps_ = false;  ///< a descriptor is injected and the call answered one after the other
     u64 last_admission_ = 0, full_until_ = 0;
     int first_ = -1;
-    bool settled_ = false, first_ready_ = false, first_ended_ = false, stopping_ = false, failed_ = false, keeper_lost_ = false;
+    bool settled_ = false, first_ready_ = false, first_ended_ = false, stopping_ = false, failed_ = false,
+         keeper_lost_ = false;
     LaunchError error_;
     LaunchResult result_;
 };

@@ -34,10 +34,10 @@ enum class PlaceKind : u8 {
 struct Place {
     PlaceKind kind = PlaceKind::none;
     const core::Route* route = nullptr;
-    Fd fd;                    ///< object: opened with O_PATH, the link itself if it is one
-    struct stat status = {};  ///< object: of `fd`
-    std::string canonical;    ///< path in the view without `.`, `..` and links (but perhaps the last)
-    std::string rest;         ///< of `canonical`, below the route
+    Fd fd;                           ///< object: opened with O_PATH, the link itself if it is one
+    struct stat status = {};         ///< object: of `fd`
+    std::string canonical;           ///< path in the view without `.`, `..` and links (but perhaps the last)
+    std::string rest;                ///< of `canonical`, below the route
     bool must_be_directory = false;  ///< the name ended in a slash
 };
 

@@ -27,8 +27,8 @@ namespace {
 
 constexpr usize kMaxWorkers = 16;
 constexpr u64 kWorkerDeadline = 30'000'000'000;
-constexpr u64 kSettle = 1'000'000;     ///< after an admission the kernel has made the thread by then
-constexpr u64 kFullFor = 5'000'000;    ///< how long a count that met the limit is believed
+constexpr u64 kSettle = 1'000'000;   ///< after an admission the kernel has made the thread by then
+constexpr u64 kFullFor = 5'000'000;  ///< how long a count that met the limit is believed
 
 /// What a worker sends back, before the texts. The worker is Postern's own code, in a process of its own.
 struct WorkerReply {
@@ -160,8 +160,8 @@ void Monitor::start_worker(int listener, u64 id, u32 slot, const Request& reques
         head.second_length = static_cast<u32>(reply.second.size());
         head.has_first = reply.first_fd.valid();
         head.has_second = reply.second_fd.valid();
-        iovec parts[3] = {{&head, sizeof head}, {reply.text.data(), reply.text.size()},
-                          {reply.second.data(), reply.second.size()}};
+        iovec parts[3] = {
+            {&head, sizeof head}, {reply.text.data(), reply.text.size()}, {reply.second.data(), reply.second.size()}};
         alignas(cmsghdr) char ancillary[CMSG_SPACE(2 * sizeof(int))] = {};
         msghdr message = {};
         message.msg_iov = parts;

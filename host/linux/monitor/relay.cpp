@@ -134,15 +134,16 @@ Result<void, LaunchError> Streams::prepare(const LaunchOptions& options) {
     if (!options.trace_path.empty()) {
         Fd fd{open(options.trace_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644)};
         if (!fd.valid()) {
-            return Failure{launch_error(125, "--trace=%s: %s; name a file that can be written", options.trace_path.c_str(),
-                                        strerror(errno))};
+            return Failure{launch_error(125, "--trace=%s: %s; name a file that can be written",
+                                        options.trace_path.c_str(), strerror(errno))};
         }
         sources_[3] = fd.get();
         owned_.push_back(std::move(fd));
     } else if (options.trace_descriptor >= 0) {
         struct stat target;
         if (fstat(options.trace_descriptor, &target) != 0) {
-            return Failure{launch_error(125, "descriptor %d for the trace: %s", options.trace_descriptor, strerror(errno))};
+            return Failure{
+                launch_error(125, "descriptor %d for the trace: %s", options.trace_descriptor, strerror(errno))};
         }
         char kind = kind_of(target, options.trace_descriptor);
         sources_[3] = options.trace_descriptor;

@@ -55,7 +55,7 @@ public:
     virtual ~Family() = default;
     /// `streams`: what becomes its descriptors 0 to 2; not valid: the family's own of that number.
     virtual Result<int, gate::Err> create_process(const std::string& program, const std::vector<std::string>& arguments,
-                                                       const Fd (&streams)[3]) = 0;
+                                                  const Fd (&streams)[3]) = 0;
     /// A copy of the family's standard stream 0, 1 or 2.
     virtual Fd standard_stream(int number) = 0;
     /// Exit code of an ended member; would_block: it runs; not_found.
@@ -65,7 +65,8 @@ public:
 
 class Requests {
 public:
-    Requests(Names& names, Family& family, u64 memory_limit) : names_{names}, family_{family}, memory_left_{memory_limit} {}
+    Requests(Names& names, Family& family, u64 memory_limit)
+        : names_{names}, family_{family}, memory_left_{memory_limit} {}
 
     Reply serve(const Request& request);
     /// A member has ended: its locks and named pipes go.

@@ -45,14 +45,15 @@ constexpr usize kMaxPointers = 4096;
 constexpr int kHighDescriptor = 64;  ///< sources of start descriptors are kept above the targets
 
 struct SpawnRequest {
-    u32 argument_count;     ///< strings that follow; 0: only the second argument follows, the rest is known
+    u32 argument_count;  ///< strings that follow; 0: only the second argument follows, the rest is known
     u32 environment_count;
-    u32 descriptors;        ///< bit i: what becomes descriptor i is sent along, in order; bit kFdBoot + 1: the image
-    u32 answer;             ///< 0: nobody waits for the process number
+    u32 descriptors;  ///< bit i: what becomes descriptor i is sent along, in order; bit kFdBoot + 1: the image
+    u32 answer;       ///< 0: nobody waits for the process number
 };
 constexpr usize kSpawnDescriptors = kFdBoot + 2;
 
-/// What a picoprocess is cloned with. It shares the keeper's memory until execve (vfork) and writes to its own stack only.
+/// What a picoprocess is cloned with. It shares the keeper's memory until execve (vfork) and writes to its own stack
+/// only.
 struct Child {
     int descriptors[kSpawnDescriptors];
     const char* const* arguments;
@@ -214,7 +215,8 @@ void Keeper::run(const KeeperOptions& options, int monitor, int control, int mon
         Child next = child;
         usize used = 0;
         for (usize i = 0; i < kSpawnDescriptors && used < count; ++i) {
-            if (request.descriptors & (1u << i)) next.descriptors[i] = fcntl(given[used++], F_DUPFD_CLOEXEC, kHighDescriptor);
+            if (request.descriptors & (1u << i))
+                next.descriptors[i] = fcntl(given[used++], F_DUPFD_CLOEXEC, kHighDescriptor);
         }
         for (usize i = 0; i < count; ++i) close(given[i]);
         if (first) {
@@ -259,7 +261,8 @@ Result<void, LaunchError> Keeper::start(const KeeperOptions& options) {
     Fd monitor{static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0))};
     int control[2];
     if (!monitor.valid() || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) != 0) {
-        return Failure{launch_error(125, "cannot watch over picoprocesses: %s; Linux 5.15 or later is needed", strerror(errno))};
+        return Failure{
+            launch_error(125, "cannot watch over picoprocesses: %s; Linux 5.15 or later is needed", strerror(errno))};
     }
     int self = getpid();
     control_.reset(control[0]);
@@ -270,7 +273,8 @@ Result<void, LaunchError> Keeper::start(const KeeperOptions& options) {
     }
     close(control[1]);
     if (id < 0) {
-        return Failure{launch_error(125, "cannot start a process: %s; raise the limit of processes (ulimit -u)", strerror(errno))};
+        return Failure{
+            launch_error(125, "cannot start a process: %s; raise the limit of processes (ulimit -u)", strerror(errno))};
     }
     id_ = id;
     return {};

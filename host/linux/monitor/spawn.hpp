@@ -24,9 +24,9 @@ Result<NoticeFile, LaunchError> make_notice_file();
 struct KeeperOptions {
     const char** arguments = nullptr;  ///< of the first picoprocess; [1] is filled in with the config by the keeper
     const char* const* environment = nullptr;
-    u64 data_limit = 0;          ///< RLIMIT_DATA
+    u64 data_limit = 0;  ///< RLIMIT_DATA
     bool drop_privileges = false;
-    bool second_wall = false;    ///< chroot and namespaces, where they cost little
+    bool second_wall = false;  ///< chroot and namespaces, where they cost little
 };
 
 /// Steps of a start that can fail, as BootMessage::step.

@@ -18,7 +18,7 @@ namespace postern::host {
 namespace {
 
 constexpr u64 kMinimumArena = 64ull << 20;
-constexpr u64 kMaximumArena = 1ull << 40;  ///< as layout.hpp has room
+constexpr u64 kMaximumArena = 1ull << 40;   ///< as layout.hpp has room
 constexpr u64 kHostReserve = 288ull << 20;  ///< handle table, small memory, thread areas of entry
 constexpr usize kMaxConfig = 24 << 10;
 
@@ -66,7 +66,8 @@ Result<Fd, LaunchError> Monitor::open_image(const std::string& given, const char
         if (directory.empty()) {
             char self[PATH_MAX];
             ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-            if (length <= 0) return Failure{launch_error(125, "cannot read /proc/self/exe; Postern needs /proc mounted")};
+            if (length <= 0)
+                return Failure{launch_error(125, "cannot read /proc/self/exe; Postern needs /proc mounted")};
             std::string_view place{self, static_cast<usize>(length)};
             directory = std::string{place.substr(0, place.rfind('/'))} + "/../libexec/postern";
         }
@@ -74,8 +75,8 @@ Result<Fd, LaunchError> Monitor::open_image(const std::string& given, const char
     }
     Fd image{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
     if (!image.valid()) {
-        return Failure{launch_error(125, "cannot open %s: %s; build it (./x build) or install Postern again", path.c_str(),
-                                    strerror(errno))};
+        return Failure{launch_error(125, "cannot open %s: %s; build it (./x build) or install Postern again",
+                                    path.c_str(), strerror(errno))};
     }
     return image;
 }
@@ -123,7 +124,8 @@ std::string Monitor::config_text(const std::string& program) const {
     u32 user = options_.user_id == ~0u ? getuid() : options_.user_id;
     u32 group = options_.group_id == ~0u ? getgid() : options_.group_id;
     char numbers[400];
-    snprintf(numbers, sizeof numbers, "v=%u;mem=%lu;pids=%u;uid=%u;gid=%u;huid=%u;hgid=%u;arena=%lu;listen=1;landlock=%d;tgkill=%s;killable=%d;",
+    snprintf(numbers, sizeof numbers,
+             "v=%u;mem=%lu;pids=%u;uid=%u;gid=%u;huid=%u;hgid=%u;arena=%lu;listen=1;landlock=%d;tgkill=%s;killable=%d;",
              kProtocolVersion, memory_limit_, options_.process_limit, user, group, getuid(), getgid(), arena_size_,
              !(options_.no_landlock || fallback("landlock")), fallback("tgkill") ? "notify" : "scope",
              !fallback("killable"));
@@ -136,10 +138,12 @@ std::string Monitor::config_text(const std::string& program) const {
 }
 
 Result<void, LaunchError> Monitor::start() {
-    if (options_.program.empty()) return Failure{launch_error(125, "no program given; write: postern run -- PROGRAM ARGS")};
+    if (options_.program.empty())
+        return Failure{launch_error(125, "no program given; write: postern run -- PROGRAM ARGS")};
     if (options_.process_limit == 0) options_.process_limit = 512;
     memory_limit_ = page_floor(options_.memory_limit != 0 ? options_.memory_limit : default_memory_limit());
-    if (memory_limit_ < (8ull << 20)) return Failure{launch_error(125, "a memory limit below 8 MiB runs nothing; raise --memory")};
+    if (memory_limit_ < (8ull << 20))
+        return Failure{launch_error(125, "a memory limit below 8 MiB runs nothing; raise --memory")};
     arena_size_ = std::clamp(memory_limit_, kMinimumArena, kMaximumArena);
     two_steps_ = fallback("addfd");
 
@@ -186,7 +190,8 @@ Result<void, LaunchError> Monitor::start() {
 
     // One argument of a program is at most 128 KiB on Linux, and entry keeps its own copy in less.
     std::string config = config_text({});
-    if (config.size() >= kMaxConfig) return Failure{launch_error(125, "the view is too large to describe; use fewer -v options")};
+    if (config.size() >= kMaxConfig)
+        return Failure{launch_error(125, "the view is too large to describe; use fewer -v options")};
     int descriptors[] = {streams_.source(0), streams_.source(1),     streams_.source(2), libos.get(),  arena_.get(),
                          requests.get(),     notice.read_only.get(), streams_.source(3), theirs.get(), entry.get()};
     static_assert(kFdBoot == 8);

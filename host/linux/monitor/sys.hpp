@@ -48,8 +48,8 @@ inline u64 now_ns() {
     return static_cast<u64>(time.tv_sec) * 1'000'000'000 + static_cast<u64>(time.tv_nsec);
 }
 
-/// Unmaps the pages of this program's code: what runs next is mapped again from the page cache, and what was needed only
-/// to start is not. For processes that mostly sleep.
+/// Unmaps the pages of this program's code: what runs next is mapped again from the page cache, and what was needed
+/// only to start is not. For processes that mostly sleep.
 void forget_code_pages();
 
 /// A launch error of printf's kind.

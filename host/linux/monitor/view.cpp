@@ -23,24 +23,88 @@ constexpr Right kReadWrite = Right::read | Right::write | Right::execute | Right
 
 /// Never shown by a default, whatever directory the program is started in.
 constexpr const char* kSecrets[] = {
-    "/etc/shadow*",  "/etc/gshadow*",  "/etc/sudoers*",    "/etc/ssl/private",
+    "/etc/shadow*",  "/etc/gshadow*",    "/etc/sudoers*",         "/etc/ssl/private",
     "/etc/ssh/*key", "/etc/krb5.keytab", "/etc/security/opasswd",
 };
 
 /// Programs and libraries. On systems with a merged /usr the short names are links, and stay links in the view.
-constexpr const char* kSystem[] = {"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix/store"};
+constexpr const char* kSystem[] = {"/usr",   "/bin",    "/sbin", "/lib",      "/lib32",
+                                   "/lib64", "/libx32", "/opt",  "/nix/store"};
 
 /// What programs need of /etc, and nothing that tells of users' secrets or of the machine's services.
 constexpr const char* kSettings[] = {
-    "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "ld.so.preload", "passwd", "group", "nsswitch.conf", "hosts",
-    "resolv.conf", "localtime", "timezone", "ssl", "pki", "ca-certificates", "ca-certificates.conf",
-    "crypto-policies", "alternatives", "terminfo", "bash.bashrc", "bash_completion", "bash_completion.d", "profile",
-    "profile.d", "inputrc", "locale.alias", "locale.conf", "locale.gen", "mime.types", "mailcap", "services",
-    "protocols", "networks", "rpc", "ethertypes", "host.conf", "gai.conf", "magic", "magic.mime", "perl", "gitconfig",
-    "gitattributes", "skel", "shells", "debian_version", "os-release", "lsb-release", "issue", "issue.net",
-    "redhat-release", "alpine-release", "environment", "fonts", "vim", "emacs", "nanorc", "manpath.config", "mtab",
-    "login.defs", "xattr.conf", "libaudit.conf", "ImageMagick-6", "texmf", "R", "lynx",
-    "screenrc", "tmux.conf", "zsh", "fish", "nodejs", "gprofng.rc", "X11", "gss",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "ld.so.preload",
+    "passwd",
+    "group",
+    "nsswitch.conf",
+    "hosts",
+    "resolv.conf",
+    "localtime",
+    "timezone",
+    "ssl",
+    "pki",
+    "ca-certificates",
+    "ca-certificates.conf",
+    "crypto-policies",
+    "alternatives",
+    "terminfo",
+    "bash.bashrc",
+    "bash_completion",
+    "bash_completion.d",
+    "profile",
+    "profile.d",
+    "inputrc",
+    "locale.alias",
+    "locale.conf",
+    "locale.gen",
+    "mime.types",
+    "mailcap",
+    "services",
+    "protocols",
+    "networks",
+    "rpc",
+    "ethertypes",
+    "host.conf",
+    "gai.conf",
+    "magic",
+    "magic.mime",
+    "perl",
+    "gitconfig",
+    "gitattributes",
+    "skel",
+    "shells",
+    "debian_version",
+    "os-release",
+    "lsb-release",
+    "issue",
+    "issue.net",
+    "redhat-release",
+    "alpine-release",
+    "environment",
+    "fonts",
+    "vim",
+    "emacs",
+    "nanorc",
+    "manpath.config",
+    "mtab",
+    "login.defs",
+    "xattr.conf",
+    "libaudit.conf",
+    "ImageMagick-6",
+    "texmf",
+    "R",
+    "lynx",
+    "screenrc",
+    "tmux.conf",
+    "zsh",
+    "fish",
+    "nodejs",
+    "gprofng.rc",
+    "X11",
+    "gss",
 };
 constexpr const char* kSettingGlobs[] = {"/etc/python*", "/etc/java*", "/etc/perl*", "/etc/maven*", "/etc/php*"};
 
@@ -117,9 +181,9 @@ Result<Volume, LaunchError> parse_volume(std::string_view text) {
         --count;
     }
     if (count == 3 || parts[0].empty() || (count == 2 && (parts[1].empty() || parts[1][0] != '/'))) {
-        const char* why = count == 3           ? "the mode must be ro or rw"
-                          : parts[0].empty()   ? "the source is missing"
-                                               : "the destination must be an absolute path";
+        const char* why = count == 3         ? "the mode must be ro or rw"
+                          : parts[0].empty() ? "the source is missing"
+                                             : "the destination must be an absolute path";
         return Failure{launch_error(125, "-v %.*s: %s; write -v SRC[:DST][:ro|rw]", static_cast<int>(text.size()),
                                     text.data(), why)};
     }
@@ -179,7 +243,8 @@ private:
 
 void add_streams(Compiler& out) {
     for (const char* name : {"stdin", "stdout", "stderr"}) {
-        out.add(name, "*", Match::exact, TargetKind::stream, name, Right::read | Right::write, "default: standard streams");
+        out.add(name, "*", Match::exact, TargetKind::stream, name, Right::read | Right::write,
+                "default: standard streams");
     }
     for (const char* scheme : {"pipe", "pipe.server", "pipe.client"}) {
         out.add(scheme, "*", Match::glob, TargetKind::family, {}, kReadWrite, "default: pipes inside the family");
@@ -227,9 +292,8 @@ Result<View, LaunchError> compile_view(const ViewOptions& options) {
     std::vector<const Volume*> volumes;
     for (const Volume& volume : options.volumes) volumes.push_back(&volume);
     std::reverse(volumes.begin(), volumes.end());
-    std::stable_sort(volumes.begin(), volumes.end(), [](const Volume* a, const Volume* b) {
-        return a->destination.size() > b->destination.size();
-    });
+    std::stable_sort(volumes.begin(), volumes.end(),
+                     [](const Volume* a, const Volume* b) { return a->destination.size() > b->destination.size(); });
     for (const Volume* volume : volumes) {
         struct stat status;
         if (stat(volume->source.c_str(), &status) != 0) {
@@ -253,7 +317,8 @@ Result<View, LaunchError> compile_view(const ViewOptions& options) {
                                         S_ISDIR(status.st_mode) ? strerror(errno) : "not a directory")};
         }
         if (options.defaults) out.file("/tmp", TargetKind::memory, {}, kReadWrite, "default: private /tmp");
-        out.file("/", TargetKind::directory, root, options.root_writable ? kReadWrite : kRead, "--root " + options.root);
+        out.file("/", TargetKind::directory, root, options.root_writable ? kReadWrite : kRead,
+                 "--root " + options.root);
     } else if (options.defaults) {
         for (const char* path : kSecrets) {
             // The directory's own volume is the only way to show these: a default never does.
@@ -273,7 +338,8 @@ Result<View, LaunchError> compile_view(const ViewOptions& options) {
             out.file(path, TargetKind::directory, path, kRead, "default: listed settings", true, true);
         }
         for (const char* path : kSettingGlobs) {
-            out.add("file", path, Match::glob, TargetKind::directory, path, kRead, "default: listed settings", true, true);
+            out.add("file", path, Match::glob, TargetKind::directory, path, kRead, "default: listed settings", true,
+                    true);
         }
     }
     add_streams(out);
@@ -286,7 +352,8 @@ Result<View, LaunchError> compile_view(const ViewOptions& options) {
         }
         view.working_directory_ = normalise(options.working_directory);
         if (!is_directory(view)) {
-            return Failure{launch_error(125, "-w %s: no such directory in the program's view; 'postern routes' prints it",
+            return Failure{launch_error(125,
+                                        "-w %s: no such directory in the program's view; 'postern routes' prints it",
                                         options.working_directory.c_str())};
         }
     } else {
