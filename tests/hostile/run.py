@@ -25,6 +25,10 @@ ap.add_argument("--user", type=int, default=-1, help="run as this uid (needs roo
 ap.add_argument("--option", action="append", default=[], help="option for postern run, e.g. --no-namespaces")
 args = ap.parse_args()
 
+if args.user >= 0 and os.geteuid() != 0:
+    print("skipped: becoming another user needs root")
+    sys.exit(77)
+
 PASSED, FAILED = [], []
 
 
@@ -65,7 +69,9 @@ class Canaries:
                 "  except (OSError,ValueError): pass\n"
                 "print('ready',flush=True)\n"
                 "while True: time.sleep(1)\n")
-        self.stranger = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, preexec_fn=as_user)
+        # The system's interpreter: another user may not be able to reach this one's.
+        python = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
+        self.stranger = subprocess.Popen([python, "-c", code], stdout=subprocess.PIPE, preexec_fn=as_user)
         self.stranger.stdout.readline()
         os.set_blocking(self.stranger.stdout.fileno(), False)
         self.shadow = os.stat("/etc/shadow").st_mtime_ns if os.path.exists("/etc/shadow") else 0
