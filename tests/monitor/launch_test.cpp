@@ -315,7 +315,9 @@ void kill_and_count(std::vector<std::string> guest, bool keeper, bool nobody) {
     int victim = keeper ? keeper_of(started.process) : started.process;
     ASSERT_GT(victim, 0);
     kill(victim, SIGKILL);
-    if (keeper) EXPECT_EQ(status_of(started.process), 137);
+    if (keeper) {
+        EXPECT_EQ(status_of(started.process), 137);
+    }
     expect_nobody_left(1000);
     close(started.out), close(started.err);
 }
