@@ -237,6 +237,7 @@ Res<void> replace_image(Thread& thread, ExecRequest& request, Program& program, 
     frame = gate::Frame{};
     frame.rip = loaded.start;
     frame.rsp = stack;
+    thread.process->start_stack = stack;
     frame.flags = 0x202;  // interrupts enabled, as every program has it
     frame.original_rax = gate::kNoSystemCall;
     return {};

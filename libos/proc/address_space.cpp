@@ -18,7 +18,6 @@ Memory measure(Space& space) {
         if (mapping->file != nullptr && mapping->prot != 0) result.file += size;
         if (mapping->kind == MappingKind::stack) {
             result.stack += size;
-            result.stack_top = mapping->end;
         } else if ((mapping->prot & gate::kProtExecute) != 0 && mapping->kind == MappingKind::file) {
             result.code += size;
             if (result.code_start == 0) result.code_start = mapping->start, result.code_end = mapping->end;
@@ -83,9 +82,10 @@ void write_line(Thread& thread, const Mapping& mapping, ProcText& text, bool det
     row("AnonHugePages:  ", 0);
     row("Swap:           ", 0);
     row("SwapPss:        ", 0);
-    row("Locked:         ", 0);
+    row("Locked:         ", mapping.locked != 0 ? resident : 0);
     text.add("VmFlags:", (prot & gate::kProtRead) != 0 ? " rd" : "", (prot & gate::kProtWrite) != 0 ? " wr" : "",
-             (prot & gate::kProtExecute) != 0 ? " ex" : "", mapping.shared != 0 ? " sh" : "", " mr mw me\n");
+             (prot & gate::kProtExecute) != 0 ? " ex" : "", mapping.shared != 0 ? " sh" : "", " mr mw me",
+             mapping.locked != 0 ? " lo\n" : "\n");
 }
 
 }  // namespace

@@ -10,7 +10,7 @@ namespace postern::libos {
 /// Bytes and addresses. What is resident only the host knows: everything accessible counts as such.
 struct Memory {
     u64 mapped = 0, accessible = 0, file = 0, code = 0, data = 0, stack = 0;
-    u64 code_start = 0, code_end = 0, data_start = 0, data_end = 0, break_start = 0, stack_top = 0;
+    u64 code_start = 0, code_end = 0, data_start = 0, data_end = 0, break_start = 0;
 };
 Memory measure(Space& space);
 

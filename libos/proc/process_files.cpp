@@ -8,6 +8,7 @@
 #include "libos/proc/mounts.hpp"
 #include "libos/proc/node.hpp"
 #include "libos/time/timers.hpp"
+#include "libos/user.hpp"
 
 namespace postern::libos {
 
@@ -80,7 +81,7 @@ Res<void> write_stat(const Subject& subject, ProcText& text) {
              process.cpu_user_children / kTick, ' ', process.cpu_system_children / kTick, ' ', 20 + nice, ' ', nice, ' ',
              process.thread_count, " 0 ", process.start_time / kTick, ' ', memory.mapped, ' ',
              memory.accessible / kPageSize, " 18446744073709551615 ", memory.code_start, ' ', memory.code_end, ' ',
-             memory.stack_top, " 0 0 ");
+             subject.own() ? process.start_stack : 0, " 0 0 ");
     text.add(process.signals.pending.set & 0x7fff'ffff, ' ', thread != nullptr ? thread->signals.mask & 0x7fff'ffff : 0,
              ' ', handlers.ignored & 0x7fff'ffff, ' ', handlers.caught & 0x7fff'ffff, " 0 0 0 ", process.exit_signal,
              " 0 0 ", thread != nullptr ? thread->scheduler : 0, " 0 0 0 ", memory.data_start, ' ', memory.data_end, ' ',
@@ -114,7 +115,7 @@ Res<void> write_status(const Subject& subject, ProcText& text) {
         auto kib = [&](const char* name, u64 bytes) { text.add(name, ":\t", Padded{static_cast<i64>(bytes / 1024), 8}, " kB\n"); };
         kib("VmPeak", memory.mapped);
         kib("VmSize", memory.mapped);
-        kib("VmLck", 0);
+        kib("VmLck", subject.own() && process.space != nullptr ? process.space->locked_bytes() : 0);
         kib("VmPin", 0);
         kib("VmHWM", memory.accessible);
         kib("VmRSS", memory.accessible);
@@ -156,6 +157,28 @@ Res<void> write_environment(const Subject& subject, ProcText& text) {
     const Process& process = *subject.process;
     if (process.state == ProcessState::zombie || process.environment == nullptr) return {};
     text.append({process.environment, process.environment_size});
+    return {};
+}
+
+/// Read where the program's start has put it: behind its arguments and environment.
+Res<void> write_auxiliary(const Subject& subject, ProcText& text) {
+    if (!subject.own()) return Failure{Errno::acces};
+    u64 at = subject.process->start_stack;
+    if (at == 0) return {};
+    const u64 arguments = TRY(read_user<u64>(at));
+    if (arguments > 1 << 20) return {};
+    at += (arguments + 2) * sizeof(u64);
+    for (u32 count = 0; count < 1 << 20; ++count, at += sizeof(u64)) {
+        const u64 entry = TRY(read_user<u64>(at));
+        if (entry == 0) break;
+    }
+    at += sizeof(u64);
+    for (u32 count = 0; count < 64; ++count, at += 2 * sizeof(u64)) {
+        u64 pair[2];
+        TRY(copy_in(pair, at, sizeof pair));
+        text.append({reinterpret_cast<const char*>(pair), sizeof pair});
+        if (pair[0] == 0) break;
+    }
     return {};
 }
 
@@ -315,7 +338,7 @@ constexpr Node kNamespaces[] = {
 };
 
 #define POSTERN_TASK_NODES                                                                                         \
-    directory("attr", NodeKind::directory, 0555), file("cgroup", 0444, write_cgroup),                              \
+    directory("attr", NodeKind::directory, 0555), file("auxv", 0400, write_auxiliary), file("cgroup", 0444, write_cgroup),                              \
         file("cmdline", 0444, write_command_line), file("comm", 0644, write_name, store_name),                     \
         link("cwd", link_working_directory), file("environ", 0400, write_environment),                             \
         link("exe", link_executable), directory("fd", NodeKind::descriptors, 0500),                                \

@@ -162,6 +162,8 @@ Res<Process*> process_copy(Process& from) {
     process->no_new_privileges = from.no_new_privileges;
     process->keep_capabilities = from.keep_capabilities;
     process->personality = from.personality;
+    process->start_stack = from.start_stack;
+    process->oom_score_adjustment = from.oom_score_adjustment;
     process->space = from.space;
     process->state = ProcessState::starting;
     return process;

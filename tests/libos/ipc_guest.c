@@ -4,6 +4,7 @@
 // /proc run in a picoprocess only and are left out natively where Linux would tell of strangers.
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -625,6 +626,11 @@ static void procfs(void) {
     check(read_text("/proc/self/comm", text, sizeof text) == 8 && strcmp(text, "renamed\n") == 0, "and read");
     check(open("/proc/nothing", O_RDONLY) == -1 && errno == ENOENT, "ENOENT");
     check(open("/proc/new", O_WRONLY | O_CREAT, 0600) == -1, "nothing is created");
+    int got = read_text("/proc/self/auxv", text, sizeof text);
+    unsigned long* pairs = (unsigned long*)text;
+    found = 0;
+    for (int i = 0; i + 1 < got / 8; i += 2) found |= pairs[i] == AT_PAGESZ && pairs[i + 1] == 4096;
+    check(found, "auxv");
     int fd[2];
     pipe(fd);
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd[0]);
