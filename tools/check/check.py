@@ -17,7 +17,13 @@ import time
 
 ROOT = BUILD = ""
 VERBOSE = False
-GATE_PAGE, GATE_PAGE_END = 0x600000100000, 0x600000101000
+
+
+def gate_page():
+    """The addresses of the one page whose system-call instructions pass."""
+    start = re.search(r"kGatePage = ([0-9a-fx']+)ull", read("host/linux/layout.hpp"))[1]
+    start = int(start.replace("'", ""), 16)
+    return range(start, start + 4096 + 1)
 
 
 class Skip(Exception):
@@ -49,7 +55,7 @@ def freestanding_images():
     images = [image("libos"), image("entry")]
     guests = f"{BUILD}/guests"
     if os.path.isdir(guests):
-        images += sorted(os.path.join(guests, name) for name in os.listdir(guests))
+        images += sorted(os.path.join(guests, name) for name in os.listdir(guests) if name.startswith("gate_"))
     return images
 
 
@@ -59,7 +65,7 @@ def check_instructions():
         is_entry = path.endswith("/entry")
         for line in output("objdump", "-d", "--no-show-raw-insn", path).stdout.splitlines():
             found = re.match(r"\s*([0-9a-f]+):\s+(syscall|sysenter|int\s+\$0x80|sysret|sysexit)\b", line)
-            if found and not (is_entry and found[2] == "syscall" and GATE_PAGE <= int(found[1], 16) < GATE_PAGE_END):
+            if found and not (is_entry and found[2] == "syscall" and int(found[1], 16) in gate_page()):
                 yield f"{os.path.basename(path)}: {found[2]} at {found[1]}"
 
 
@@ -235,12 +241,15 @@ def check_mutate():
 
 def host_calls(strace_log):
     """Numbers of the calls made from the gate page, from a log of strace -f -i -n."""
-    numbers = set()
+    numbers, gate = set(), gate_page()
     with open(strace_log, encoding="utf-8", errors="replace") as file:
         for line in file:
             # A thread that ends has no address to print any more.
             found = re.match(r"\d+ +\[ *(\d+)\] \[([0-9a-f]+|\?+)\] ", line)
-            if found and (found[2][0] == "?" and found[1] in ("60", "231") or found[2][0] != "?" and GATE_PAGE <= int(found[2], 16) <= GATE_PAGE_END):
+            if not found:
+                continue
+            ends = found[2].startswith("?") and found[1] in ("60", "231")
+            if ends or not found[2].startswith("?") and int(found[2], 16) in gate:
                 numbers.add(int(found[1]))
     return numbers
 
