@@ -27,8 +27,7 @@ static Function make_short(unsigned char* at, unsigned char number) {
 }
 static void* race(void* number) {
     long bad = 0;
-    for (long i = 0; i < 64; ++i)
-        bad += ((Function)(code + 4096 + i * 61))() != expected;
+    for (long i = 0; i < 64; ++i) bad += ((Function)(code + 4096 + i * 61))() != expected;
     (void)number;
     return (void*)bad;
 }
