@@ -117,7 +117,7 @@ static_assert(sizeof(Slot) <= kSlotSize);
 /// Start of the request file; slots follow at kSlotOffset. Counters are what picoprocesses say of themselves.
 struct RequestHeader {
     u32 version;
-    u32 next_slot;      ///< hint for the search
+    u32 unused;
     u32 free_waiters;
     u32 reserved;
     u64 system_calls, gate_calls, host_calls;  ///< sums over ended threads, for --stats

@@ -129,10 +129,13 @@ Res<void> initialize(u64 size) {
     u64 high = kArenaAddress + size;
     auto holders = reinterpret_cast<Holder*>(low);
     low += page_ceil(head.holder_count * sizeof(Holder));
-    high -= page_ceil(size / kPageSize / 8 + 8);
-    head.bitmap = reinterpret_cast<u64*>(high);
-    high -= page_ceil(head.holder_count * sizeof(UndoLog));
-    head.logs = reinterpret_cast<UndoLog*>(high);
+    head.logs = reinterpret_cast<UndoLog*>(low);
+    low += page_ceil(head.holder_count * sizeof(UndoLog));
+    u64 bitmap_size = page_ceil(size / kPageSize / 8 + 8);
+    // Large ones go to the end: the first pages are to share a page of page tables with the header.
+    bool near = bitmap_size <= kNearBitmap;
+    head.bitmap = reinterpret_cast<u64*>(near ? low : high - bitmap_size);
+    (near ? low : high) += near ? bitmap_size : 0 - bitmap_size;
     if (high < low + (64 << 10)) return Failure{Errno::inval};
     head.first_page = low;
     head.pages = (high - low) / kPageSize;

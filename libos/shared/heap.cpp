@@ -9,7 +9,7 @@ namespace postern::libos {
 
 namespace {
 
-constexpr u64 kHeapAddress = 0x6180'0000'0000ull;
+constexpr u64 kHeapAddress = 0x6000'1218'0000ull;
 constexpr u64 kHeapEnd = 0x61c0'0000'0000ull;
 constexpr u64 kStackAddress = 0x61c0'0000'0000ull;
 constexpr u64 kStackEnd = 0x6200'0000'0000ull;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the arena is laid out: header, registry of lock holders, pages; at the end undo logs and the page bitmap.
+// How the arena is laid out: header, registry of lock holders, undo logs, page bitmap (a large one: at the end), pages.
 // Everything untouched is zero and costs no memory, so an idle family pays for the few pages that it uses.
 #pragma once
 
@@ -51,6 +51,7 @@ struct Holder {
     u32 reserved;
 };
 
+inline constexpr u64 kNearBitmap = 512 << 10;
 inline constexpr u32 kDirtyPages = 32;
 inline constexpr u32 kRootCount = 16;
 

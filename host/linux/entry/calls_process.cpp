@@ -20,39 +20,52 @@ void forget_waiters_after_fork();
 
 Err DkProcessFork(ForkResult* result) {
     if (result == nullptr) return Err::bad_address;
-    auto process = create_handle(ObjectKind::process, Right::wait, -1);
-    if (!process.ok()) return process.error();
     ThreadArea& area = current_area();
-    // The child must find every table whole and every lock free: no patch may be half done, no handle half made.
-    patch_lock();
-    g_lock.lock();
+    // The child must find every table whole and every lock free: no patch may be half done, no handle half made. A
+    // thread that is alone holds no lock here, and leaving them alone spares both sides copies of the pages they lie in.
+    const bool alone = single_threaded();
+    if (!alone) {
+        patch_lock();
+        g_lock.lock();
+    }
+    // The handle is made by the parent afterwards, for the same reason, in room that is certain.
+    if (!handle_room()) {
+        if (!alone) {
+            g_lock.unlock();
+            patch_unlock();
+        }
+        return Err::no_quota;
+    }
     long child;
     do {
         child = call(__NR_clone, kForkFlags, 0, nullptr, &area.tid, 0);
     } while (child == -EINTR && area.control.pending == 0);
     if (child == 0) {
-        g_lock.reset();
+        if (!alone) {
+            g_lock.reset();
+            patch_unlock();
+        }
         patch_after_fork();
         adopt_after_fork();
         forget_waiters_after_fork();
-        close_handle(process.value());
         *result = ForkResult{};
         result->is_child = 1;
         result->self = area.control.token;
         return Err::ok;
     }
-    g_lock.unlock();
-    patch_unlock();
-    if (child < 0) {
-        close_handle(process.value());
-        return child == -EAGAIN ? Err::no_quota : to_gate_error(-child);
+    Handle process = gate::kNoHandle;
+    if (child > 0) process = create_handle_locked(ObjectKind::process, Right::wait, -1).value();
+    if (!alone) {
+        g_lock.unlock();
+        patch_unlock();
     }
-    entry_of(process.value()).word = static_cast<u32>(child);
+    if (child < 0) return child == -EAGAIN ? Err::no_quota : to_gate_error(-child);
+    entry_of(process).word = static_cast<u32>(child);
     *result = ForkResult{};
     result->self = area.control.token;
     // A process's first thread has the process's number.
     result->child = {(static_cast<u64>(child) << 32) | static_cast<u64>(child)};
-    result->process = process.value();
+    result->process = process;
     result->child_id = static_cast<u32>(child);
     return Err::ok;
 }

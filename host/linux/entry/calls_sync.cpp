@@ -334,7 +334,10 @@ void objects_changed() {
     }
 }
 
-void forget_waiters_after_fork() { sequence_waiters = poll_waiters = 0; }
+void forget_waiters_after_fork() {
+    if (sequence_waiters != 0) sequence_waiters = 0;
+    if (poll_waiters != 0) poll_waiters = 0;
+}
 
 bool on_deaths_list(u32 process) {
     const volatile u32* deaths = g_process.notice->deaths;

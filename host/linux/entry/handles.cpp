@@ -34,12 +34,7 @@ u32 small_class(usize size) {
 
 }  // namespace
 
-void initialize_handles() {
-    constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
-    if (early_call(__NR_mmap, kHandleTable, sizeof(HandleEntry) * kMaxHandles, PROT_READ | PROT_WRITE, kFlags, -1, 0) < 0 ||
-        early_call(__NR_mmap, kSmallMemory, kSmallMemorySize, PROT_READ | PROT_WRITE, kFlags, -1, 0) < 0)
-        fail("no memory for the handle table");
-}
+bool handle_room() { return free_head != 0 || next_fresh < kMaxHandles; }
 
 Err lookup_any(Handle handle, HandleEntry*& entry) {
     entry = &entry_of(handle);
@@ -54,6 +49,10 @@ Err lookup_stream_or_directory(Handle handle, gate::Right right, HandleEntry*& e
 
 gate::Res<Handle> create_handle(ObjectKind kind, gate::Right rights, i32 descriptor) {
     EntryGuard guard{g_lock};
+    return create_handle_locked(kind, rights, descriptor);
+}
+
+gate::Res<Handle> create_handle_locked(ObjectKind kind, gate::Right rights, i32 descriptor) {
     u32 index = free_head;
     if (index != 0)
         free_head = entry_of(index).next_free;

@@ -39,15 +39,12 @@ struct HandleEntry {
     u32 next_free;
     u32 generation;
 };
-static_assert(sizeof(HandleEntry) == 64);
-
 inline constexpr u32 kMaxHandles = 65536;
+static_assert(sizeof(HandleEntry) == 64 && kMaxHandles * sizeof(HandleEntry) == kHandleTableSize);
 
 inline HandleEntry& entry_of(gate::Handle handle) {
     return reinterpret_cast<HandleEntry*>(kHandleTable)[handle & (kMaxHandles - 1)];
 }
-
-void initialize_handles();
 
 /// One step: bad handle before wrong kind before denied.
 inline gate::Err lookup(gate::Handle handle, gate::ObjectKind kind, gate::Right right, HandleEntry*& entry) {
@@ -62,6 +59,10 @@ gate::Err lookup_any(gate::Handle handle, HandleEntry*& entry);
 gate::Err lookup_stream_or_directory(gate::Handle handle, gate::Right right, HandleEntry*& entry);
 
 gate::Res<gate::Handle> create_handle(gate::ObjectKind kind, gate::Right rights, i32 descriptor);
+/// For who holds g_lock, or is alone.
+gate::Res<gate::Handle> create_handle_locked(gate::ObjectKind kind, gate::Right rights, i32 descriptor);
+/// Would create_handle find room? Holds until another thread makes a handle.
+bool handle_room();
 /// Drops one reference; the last one closes what is behind it.
 gate::Err close_handle(gate::Handle handle);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loading the library OS: an ELF file linked at fixed addresses, whose upcalls are found by name.
+// Loading the library OS: an ELF file linked at fixed addresses that names its upcalls in a note.
 #include <linux/mman.h>
 #include <elf.h>
 
@@ -67,38 +67,68 @@ u64 find_symbol(u64 file, u64 size, const char* name) {
     return 0;
 }
 
+/// Addresses of the upcalls that the image names itself, in a note "Postern" of type 1 (libos/upcalls.S); null without.
+/// Its pages are mapped already.
+const u64* find_note(const Elf64_Phdr* segments, u32 count) {
+    constexpr char kOwner[] = "Postern";
+    for (u32 i = 0; i < count; ++i) {
+        if (segments[i].p_type != PT_NOTE) continue;
+        u64 at = segments[i].p_vaddr, end = at + segments[i].p_filesz;
+        if (end < at || at < g_process.libos_low || end > g_process.libos_high) continue;
+        constexpr u64 kSize = sizeof(Elf64_Nhdr) + sizeof kOwner + 3 * sizeof(u64);
+        auto* note = reinterpret_cast<const Elf64_Nhdr*>(at);
+        if (end - at < kSize || note->n_namesz != sizeof kOwner || note->n_type != 1 || note->n_descsz != 24) continue;
+        if (memcmp(note + 1, kOwner, sizeof kOwner) != 0) continue;
+        return reinterpret_cast<const u64*>(at + sizeof(Elf64_Nhdr) + sizeof kOwner);
+    }
+    return nullptr;
+}
+
+/// The same from the symbol table, for images without the note: small guests of the tests.
+void find_by_name(u64 (&upcalls)[3]) {
+    constexpr const char* kNames[] = {"LibOsInitialize", "LibOsThreadStart", "LibOsExceptionDispatch"};
+    long size = early_call(__NR_lseek, kFdLibOs, 0, 2 /* SEEK_END */);
+    if (size < 0 || static_cast<u64>(size) > kMostFile)
+        boot_failed(BootStep::library, size < 0 ? size : EINVAL, "the library OS is too large");
+    long mapped = early_call(__NR_mmap, nullptr, size, PROT_READ, MAP_PRIVATE, kFdLibOs, 0);
+    if (mapped < 0) boot_failed(BootStep::library, mapped, "cannot read the library OS");
+    for (u32 i = 0; i < 3; ++i) upcalls[i] = find_symbol(static_cast<u64>(mapped), static_cast<u64>(size), kNames[i]);
+    early_call(__NR_munmap, mapped, size);
+}
+
 }  // namespace
 
 void load_library() {
-    long size = early_call(__NR_lseek, kFdLibOs, 0, 2 /* SEEK_END */);
-    if (size < static_cast<long>(sizeof(Elf64_Ehdr)) || static_cast<u64>(size) > kMostFile)
-        boot_failed(BootStep::library, size < 0 ? size : EINVAL, "no library OS on descriptor 3");
-    long mapped = early_call(__NR_mmap, kScratch, size, PROT_READ, MAP_PRIVATE | MAP_FIXED, kFdLibOs, 0);
-    if (mapped < 0) boot_failed(BootStep::library, mapped, "cannot read the library OS");
-    auto* header = reinterpret_cast<const Elf64_Ehdr*>(kScratch);
-    if (memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_type != ET_EXEC || header->e_machine != EM_X86_64)
+    constexpr u32 kMostSegments = 12;
+    struct {
+        Elf64_Ehdr header;
+        Elf64_Phdr segments[kMostSegments];
+    } file;
+    long got = early_call(__NR_pread64, kFdLibOs, &file, sizeof file, 0);
+    if (got < static_cast<long>(sizeof file.header))
+        boot_failed(BootStep::library, got < 0 ? got : EINVAL, "no library OS on descriptor 3");
+    const Elf64_Ehdr& header = file.header;
+    if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_type != ET_EXEC || header.e_machine != EM_X86_64)
         reject("the library OS is not an x86-64 executable with fixed addresses");
-    if (header->e_phentsize != sizeof(Elf64_Phdr) || header->e_phoff > static_cast<u64>(size) ||
-        u64{header->e_phnum} * sizeof(Elf64_Phdr) > static_cast<u64>(size) - header->e_phoff)
+    if (header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phoff != sizeof header || header.e_phnum > kMostSegments ||
+        static_cast<u64>(got) < sizeof header + u64{header.e_phnum} * sizeof(Elf64_Phdr))
         reject("the library OS has no segment table");
-    auto* segments = reinterpret_cast<const Elf64_Phdr*>(kScratch + header->e_phoff);
     g_process.libos_low = kLibOsHeap;
     g_process.libos_high = kLibOsBase;
-    for (u32 i = 0; i < header->e_phnum; ++i)
-        if (segments[i].p_type == PT_LOAD && segments[i].p_memsz != 0) load_segment(segments[i]);
+    for (u32 i = 0; i < header.e_phnum; ++i)
+        if (file.segments[i].p_type == PT_LOAD && file.segments[i].p_memsz != 0) load_segment(file.segments[i]);
 
-    auto upcall = [&](const char* name) {
-        u64 address = find_symbol(kScratch, static_cast<u64>(size), name);
+    u64 upcalls[3];
+    if (const u64* noted = find_note(file.segments, header.e_phnum))
+        memcpy(upcalls, noted, sizeof upcalls);
+    else
+        find_by_name(upcalls);
+    for (u64 address : upcalls)
         if (address < g_process.libos_low || address >= g_process.libos_high)
             reject("the library OS lacks an upcall (LibOsInitialize, LibOsThreadStart, LibOsExceptionDispatch)");
-        return address;
-    };
-    g_process.libos_initialize =
-        reinterpret_cast<void (*)(const gate::LibOsParameters*)>(upcall("LibOsInitialize"));
-    g_process.libos_thread_start = reinterpret_cast<void (*)(u64)>(upcall("LibOsThreadStart"));
-    g_process.libos_exception =
-        reinterpret_cast<u64 (*)(const gate::ExceptionInfo*, u64)>(upcall("LibOsExceptionDispatch"));
-    early_call(__NR_munmap, kScratch, size);
+    g_process.libos_initialize = reinterpret_cast<void (*)(const gate::LibOsParameters*)>(upcalls[0]);
+    g_process.libos_thread_start = reinterpret_cast<void (*)(u64)>(upcalls[1]);
+    g_process.libos_exception = reinterpret_cast<u64 (*)(const gate::ExceptionInfo*, u64)>(upcalls[2]);
 }
 
 }  // namespace postern::host

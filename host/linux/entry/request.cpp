@@ -22,11 +22,9 @@ bool try_take(Slot& slot) {
 u32 search() {
     RequestHeader& header = *g_process.requests;
     for (;;) {
-        u32 start = __atomic_fetch_add(&header.next_slot, 1, __ATOMIC_RELAXED);
-        for (u32 i = 0; i < kSlotCount; ++i) {
-            u32 index = (start + i) % kSlotCount;
+        // The first free one: slots that were used before have their pages here and in the monitor already.
+        for (u32 index = 0; index < kSlotCount; ++index)
             if (try_take(slot_at(index))) return index;
-        }
         // Processes that were killed in the middle of a request leave their slot behind.
         for (u32 index = 0; index < kSlotCount; ++index) {
             u32 owner = __atomic_load_n(&slot_at(index).owner, __ATOMIC_RELAXED);

@@ -16,7 +16,7 @@
 namespace postern::host {
 namespace {
 
-static_assert(kLibOsHeap > kLibOsBase && kGatePage > kEntryBase);
+static_assert(kLibOsHeap > kLibOsBase && kGatePage > kEntryBase && kRequestBase + kRequestFileSize <= kLibOsBase);
 
 gate::LibOsParameters parameters;
 
@@ -56,10 +56,17 @@ void map_shared_files() {
     g_process.trace_descriptor = kFdTrace;
 }
 
-void map_start_stack() {
-    long result = early_call(__NR_mmap, kStartStack, kStartStackSize, PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
-    if (result < 0) boot_failed(BootStep::threads, result, "no memory for the first stack");
+/// The first stack with the first thread's control, and its handlers' stack with the tables: two mappings, and between
+/// them a gap, so that a handler stack that overflows faults instead of damaging the control.
+void map_own_memory() {
+    constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+    constexpr u64 kHandlerStack = kFirstThreadArea + kHandlerStackOffset;
+    long result = early_call(__NR_mmap, kStartStack, kStartStackSize + kPageSize, PROT_READ | PROT_WRITE, kFlags, -1, 0);
+    if (result > 0) {
+        result = early_call(__NR_mmap, kHandlerStack, kSmallMemory + kSmallMemorySize - kHandlerStack,
+                            PROT_READ | PROT_WRITE, kFlags, -1, 0);
+    }
+    if (result < 0) boot_failed(BootStep::threads, result, "no memory for the first stack and the handle table");
 }
 
 /// CPUID leaf 13: size of the XSAVE area for the features in XCR0. XGETBV needs OSXSAVE, which 64-bit AVX systems set.
@@ -136,9 +143,8 @@ extern "C" [[noreturn]] void start_entry(u64* stack) {
         boot_failed(BootStep::config, EINVAL, "this program is started by postern, not by hand");
     map_shared_files();
     adopt_time_page(start.value(AT_SYSINFO_EHDR));
-    map_start_stack();
+    map_own_memory();
     adopt_first_thread();
-    initialize_handles();
     load_library();
     install_signal_handlers();
     long result = early_call(__NR_membarrier, 64 /* REGISTER_PRIVATE_EXPEDITED_SYNC_CORE */, 0, 0);

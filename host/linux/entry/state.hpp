@@ -71,13 +71,15 @@ private:
 extern EntryLock g_lock;  ///< handle table, thread areas, small memory
 
 // Places in kEntryHeap.
-inline constexpr u64 kStartStack = kEntryHeap + 0x0010'0000;
+inline constexpr u64 kStartStack = kEntryHeap;
 inline constexpr u64 kStartStackSize = 512 * 1024;
-inline constexpr u64 kHandleTable = kEntryHeap + 0x1000'0000;
-inline constexpr u64 kSmallMemory = kEntryHeap + 0x2000'0000;
+inline constexpr u64 kFirstThreadArea = kStartStack + kStartStackSize;  ///< the area of thread 0
+inline constexpr u64 kHandleTable = kFirstThreadArea + 0x2'0000;
+inline constexpr u64 kHandleTableSize = 0x40'0000;
+inline constexpr u64 kSmallMemory = kHandleTable + kHandleTableSize;
 inline constexpr u64 kSmallMemorySize = 0x1000'0000;
-inline constexpr u64 kScratch = kEntryHeap + 0x4000'0000;
-inline constexpr u64 kThreadAreas = kEntryHeap + 0x1'0000'0000;
+inline constexpr u64 kThreadAreas = kThreadHeap;                        ///< the areas of the others
+static_assert(kSmallMemory + kSmallMemorySize <= kNoticeBase);
 
 /// Writes to descriptor 2 and ends the picoprocess with status 125.
 [[noreturn]] void fail(std::string_view message, long error = 0);

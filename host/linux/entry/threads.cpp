@@ -94,7 +94,6 @@ ThreadArea* claim_area() {
 
 void adopt_first_thread() {
     ThreadArea& area = thread_area(0);
-    if (!map_area(area)) fail("no memory for the first thread");
     area_count = 1;
     prepare(area, kStartStack, kStartStackSize, 0);
     asm volatile("wrgsbase %0" ::"r"(&area.control));
@@ -106,9 +105,10 @@ void adopt_first_thread() {
 
 void adopt_after_fork() {
     ThreadArea& mine = current_area();
+    // Nothing is written that is so already: each write copies a page.
     for (u32 i = 0; i < area_count; ++i)
-        if (&thread_area(i) != &mine) thread_area(i).tid = 0;
-    live_threads = 1;
+        if (&thread_area(i) != &mine && thread_area(i).tid != 0) thread_area(i).tid = 0;
+    if (live_threads != 1) live_threads = 1;
     g_process.id = mine.tid;  // written by the kernel: CLONE_CHILD_SETTID
     mine.polling = 0;
     mine.nudges = 0;
@@ -161,7 +161,7 @@ Err DkThreadCreate(u64 stack, u64 stack_size, u64 parameter, Handle* thread, gat
         return handle.error();
     }
     HandleEntry& entry = entry_of(handle.value());
-    entry.word = static_cast<u32>((reinterpret_cast<u64>(area) - kThreadAreas) / kThreadAreaStride);
+    entry.word = thread_area_index(*area);
     entry.maximum = area->generation;
     // Before the thread exists: its first patch must already know that it is not alone.
     __atomic_add_fetch(&live_threads, 1, __ATOMIC_SEQ_CST);

@@ -21,8 +21,14 @@ struct ThreadArea {
 };
 
 inline ThreadArea& thread_area(u32 index) {
-    return *reinterpret_cast<ThreadArea*>(kThreadAreas + u64{index} * kThreadAreaStride);
+    u64 base = index == 0 ? kFirstThreadArea : kThreadAreas + u64{index} * kThreadAreaStride;
+    return *reinterpret_cast<ThreadArea*>(base);
 }
+inline u32 thread_area_index(const ThreadArea& area) {
+    u64 base = reinterpret_cast<u64>(&area);
+    return base == kFirstThreadArea ? 0 : static_cast<u32>((base - kThreadAreas) / kThreadAreaStride);
+}
+static_assert(kFirstThreadArea + kHandlerStackOffset + kHandlerStackSize == kHandleTable);
 inline ThreadArea& current_area() { return *reinterpret_cast<ThreadArea*>(gate::thread_control()); }
 
 /// Sets up area 0 for the calling thread, and the GS base. Pre-filter.

@@ -71,9 +71,9 @@ void patch_lock() { patcher.lock(); }
 void patch_unlock() { patcher.unlock(); }
 
 void patch_after_fork() {
-    patcher.after_fork();
-    traps = 0;
-    reported_patches = patcher.patched();
+    // Nothing is written that is so already: each write copies a page.
+    if (traps != 0) traps = 0;
+    if (reported_patches != patcher.patched()) reported_patches = patcher.patched();
 }
 
 void count_trap() { __atomic_add_fetch(&traps, 1, __ATOMIC_RELAXED); }
