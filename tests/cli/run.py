@@ -18,6 +18,7 @@ import unittest
 
 POSTERN = "postern"
 WORK = "/"
+EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../examples")
 
 
 class Outcome:
@@ -251,6 +252,25 @@ class View(Case):
         self.assertTrue(isinstance(rules, list) and len(rules) > 5)
 
 
+class Examples(Case):
+    def setUp(self):
+        # Other users may not be able to look into the source tree.
+        self.directory = WORK + "/examples"
+        shutil.copytree(EXAMPLES, self.directory)
+        self.addCleanup(shutil.rmtree, self.directory)
+
+    def test_hello(self):
+        outcome = run("./hello.sh", cwd=self.directory)
+        self.expect(outcome)
+        self.assertTrue(outcome.out.startswith("hello from Linux, process 2, parent 1\nmy /tmp has 0 files"), outcome)
+        self.assertTrue(outcome.out.endswith("no /etc/shadow here\n"), outcome)
+
+    def test_largest(self):
+        outcome = run("-v", "/usr/share/common-licenses:/data", "--", "sh", "largest.sh", "/data", cwd=self.directory)
+        self.expect(outcome)
+        self.assertIn("GPL-3", outcome.out)
+
+
 class Environment(Case):
     def test_default_variables(self):
         outcome = run("--", "env", env={"SECRET_TOKEN": "x", "LC_ALL": "C", "USER": "someone"})
@@ -381,7 +401,7 @@ class Fallbacks(Case):
 
 
 def main():
-    global POSTERN, WORK
+    global POSTERN, WORK, EXAMPLES
     parser = argparse.ArgumentParser()
     parser.add_argument("--postern", required=True)
     parser.add_argument("--user", type=int, help="run as this user and group")
@@ -401,6 +421,8 @@ def main():
         shutil.copy(POSTERN, copied + "/bin/postern")
         shutil.copytree(build + "/libexec", copied + "/libexec")
         POSTERN = copied + "/bin/postern"
+        shutil.copytree(EXAMPLES, copied + "/examples")
+        EXAMPLES = copied + "/examples"
     # Not below /tmp, which is private inside; not below a home directory that others cannot enter.
     WORK = tempfile.mkdtemp(dir="/var/tmp")
     os.makedirs(WORK + "/home")
