@@ -75,13 +75,15 @@ Res<i64> sys_msync(Thread& thread, Arguments arguments) {
     if (end < address) return Failure{Errno::nomem};
     Space& space = *thread.process->space;
     bool hole = false;
+    if ((flags & kInvalidate) != 0 && space.any_locked(address, size)) return Failure{Errno::busy};
     while (address < end) {
         FileRef file;
         {
             Guard guard{space.lock()};
             const Mapping* mapping = space.at_or_above(address);
             if (mapping == nullptr || mapping->start >= end) return Failure{Errno::nomem};
-            if (mapping->start > address) hole = true;
+            u64 visible = space.visible_end(*mapping);
+            if (mapping->start > address || (visible < mapping->end && visible < end)) hole = true;
             address = mapping->end;
             if (mapping->shared != 0 && mapping->file != nullptr && mapping->kind == MappingKind::file) {
                 mapping->file->reference();
@@ -112,33 +114,38 @@ Res<i64> sys_mincore(Thread& thread, Arguments arguments) {
     return 0;
 }
 
-namespace {
-
-Res<i64> check_lock(Thread& thread, u64 address, u64 size) {
-    u64 start = page_floor(address);
-    u64 length = page_ceil(size + (address - start));
-    if (start + length < start) return Failure{Errno::inval};
-    if (start + length > g_parameters->user_high) return Failure{Errno::nomem};
-    if (!thread.process->space->covered(start, length)) return Failure{Errno::nomem};
+Res<i64> sys_mlock(Thread& thread, Arguments arguments) {
+    TRY(thread.process->space->lock_pages(arguments[0], arguments[1], true));
     return 0;
 }
 
-}  // namespace
-
-Res<i64> sys_mlock(Thread& thread, Arguments arguments) { return check_lock(thread, arguments[0], arguments[1]); }
+Res<i64> sys_munlock(Thread& thread, Arguments arguments) {
+    TRY(thread.process->space->lock_pages(arguments[0], arguments[1], false));
+    return 0;
+}
 
 Res<i64> sys_mlock2(Thread& thread, Arguments arguments) {
     if ((arguments[2] & ~1ull) != 0) return Failure{Errno::inval};
-    return check_lock(thread, arguments[0], arguments[1]);
+    return sys_mlock(thread, arguments);
 }
 
-Res<i64> sys_mlockall(Thread&, Arguments arguments) {
+Res<i64> sys_mlockall(Thread& thread, Arguments arguments) {
     u32 flags = static_cast<u32>(arguments[0]);
     if (flags == 0 || (flags & ~7u) != 0 || flags == 4) return Failure{Errno::inval};
+    TRY(thread.process->space->lock_all(flags & 3));
     return 0;
 }
 
-Res<i64> sys_munlockall(Thread&, Arguments) { return 0; }
+Res<i64> sys_munlockall(Thread& thread, Arguments) {
+    TRY(thread.process->space->lock_all(0));
+    return 0;
+}
+
+Res<i64> sys_remap_file_pages(Thread& thread, Arguments arguments) {
+    if (arguments[2] != 0) return Failure{Errno::inval};  // prot must be 0
+    TRY(thread.process->space->remap_file_pages(arguments[0], arguments[1], arguments[3]));
+    return 0;
+}
 
 Res<i64> sys_pkey_mprotect(Thread& thread, Arguments arguments) {
     if (static_cast<i32>(arguments[3]) != -1) return Failure{Errno::inval};

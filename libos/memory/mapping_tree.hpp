@@ -22,6 +22,7 @@ struct Mapping {
     File* file = nullptr; ///< referenced; null for anonymous
     u64 offset = 0;       ///< of `start` in `file`
     u32 max_prot = 7;     ///< mprotect may not go beyond (a shared mapping of a file opened read-only)
+    u32 locked = 0;       ///< mlock(2): counted, and refused to what would drop its pages
 };
 
 /// True when `right`, which begins where `left` ends, can be shown and treated as the same mapping.

@@ -150,6 +150,7 @@ void Space::carve(u64 start, u64 end, Doomed& doomed) {
         if (node->mapping.end > end) split(node, end);
         MappingNode* next = tree_.next(*node);
         mapped_ -= node->mapping.end - node->mapping.start;
+        if (node->mapping.locked != 0) locked_ -= node->mapping.end - node->mapping.start;
         tree_.remove(*node);
         doomed.add(node);
         node = next;
@@ -161,6 +162,7 @@ void Space::insert(const Mapping& mapping, Doomed& doomed) {
     node->mapping = mapping;
     tree_.insert(*node);
     mapped_ += mapping.end - mapping.start;
+    if (mapping.locked != 0) locked_ += mapping.end - mapping.start;
     merge(mapping.start, mapping.end, doomed);
 }
 
@@ -283,6 +285,10 @@ Res<u64> Space::map_locked(u64 address, u64 size, u32 prot, u32 flags, File* fil
 
     u64 limit = current_process().limits[kLimitAddressSpace][0];
     if (!replace && mapped_ - time_page_bytes_ + size > limit) return Failure{Errno::nomem};
+
+    if ((flags & kMapFlagLocked) != 0 && !may_lock(0)) return Failure{Errno::perm};
+    mapping.locked = (flags & kMapFlagLocked) != 0 || lock_future_ != 0 ? 1 : 0;
+    if (mapping.locked != 0 && !may_lock(size)) return Failure{Errno::again};
 
     if (replace) announce_code(address, end);
     FileRef memory;
@@ -444,6 +450,7 @@ bool Space::grow_down(u64 address) {
     if (g_gate->DkVirtualMemoryAlloc(start, size, gate::kAllocCommit, node->mapping.prot) !=
         gate::Err::ok)
         return false;
+    if (node->mapping.locked != 0) locked_ += size;
     node->mapping.start = start;
     // The key changed, though not the order: the path to the node must be refreshed from the new key.
     tree_.resized(*node);
@@ -486,7 +493,8 @@ void Space::clear() {
             tree_.remove(*node);
             doomed.add(node);
         }
-        mapped_ = 0;
+        mapped_ = locked_ = 0;
+        lock_future_ = 0;
         const u64 low = g_parameters->user_low, high = g_parameters->user_high;
         if (g_gate->DkVirtualMemoryFree(low, high - low, gate::FreeKind::release) != gate::Err::ok) {
             for (MappingNode* node = doomed.first; node != nullptr; node = node->left)
@@ -527,6 +535,8 @@ bool Space::covered(u64 address, u64 size) {
     u64 end = address + size;
     for (MappingNode* node = tree_.at_or_above(address); address < end; node = tree_.next(*node)) {
         if (node == nullptr || node->mapping.start > address) return false;
+        u64 visible = visible_end(node->mapping);
+        if (visible < node->mapping.end && visible < end) return false;
         address = node->mapping.end;
     }
     return true;

@@ -35,6 +35,16 @@ public:
     Res<void> protect(u64 address, u64 size, u32 prot);
     Res<u64> remap(u64 old_address, u64 old_size, u64 new_size, u32 flags, u64 new_address);
     Res<u64> set_break(u64 address);
+    /// mlock(2) and munlock(2). The host is not asked to keep pages: locks are counted against RLIMIT_MEMLOCK, shown in
+    /// /proc, and keep locked memory from being dropped or invalidated.
+    Res<void> lock_pages(u64 address, u64 size, bool lock);
+    /// mlockall(2) with MCL_* bits; munlockall(2) with none.
+    Res<void> lock_all(u32 flags);
+    /// Any locked page in the range? Takes the lock.
+    bool any_locked(u64 address, u64 size);
+    u64 locked_bytes() const { return locked_; }
+    /// remap_file_pages(2): the pages at `address` show the file from `page` on.
+    Res<void> remap_file_pages(u64 address, u64 size, u64 page);
     /// madvise(2).
     Res<void> advise(u64 address, u64 size, u32 advice);
     /// Free addresses of `size` bytes, randomised; near `hint` when that is free. Nothing is reserved.
@@ -60,10 +70,16 @@ public:
     /// DkProcessFork; `fork_failed` takes the second references back.
     void forked();
     void fork_failed();
+    void forget_locks();  ///< in the child: memory locks are not inherited
 
     /// The mapping that contains `address`, or the next above; null: none. Caller holds `lock()`.
     const Mapping* at_or_above(u64 address) const;
     SharedLock& lock() { return lock_; }
+    /// Where a mapping ends for the program: the heap is committed ahead of the break, which only this map knows.
+    u64 visible_end(const Mapping& mapping) const {
+        u64 end = page_ceil(break_end_);
+        return mapping.kind == MappingKind::heap && mapping.end > end ? end : mapping.end;
+    }
     /// True when every byte of the range is mapped. Takes the lock.
     bool covered(u64 address, u64 size);
     /// gate::Prot bits of the mapping at `address`; 0 when there is none. Takes the lock.
@@ -90,6 +106,8 @@ private:
     void announce_code(u64 start, u64 end);
     void release_host(u64 start, u64 end);
     MappingNode* split(MappingNode* node, u64 at);
+    bool may_lock(u64 more) const;
+    void set_locked(u64 start, u64 end, bool lock, Doomed& doomed);
     void carve(u64 start, u64 end, Doomed& doomed);
     void insert(const Mapping& mapping, Doomed& doomed);
     void merge(u64 start, u64 end, Doomed& doomed);
@@ -102,6 +120,8 @@ private:
     MappingNode* spares_ = nullptr;  ///< so that splitting cannot fail half-way
     u32 spare_count_ = 0;
     u64 mapped_ = 0;
+    u64 locked_ = 0;                 ///< bytes of locked mappings
+    u32 lock_future_ = 0;            ///< MCL_FUTURE: new mappings are locked
     u64 break_start_ = 0, break_end_ = 0;
     u64 break_committed_ = 0;        ///< end of the memory committed ahead of the break
     u64 break_dirty_ = 0;            ///< what lies in [break_end_, break_dirty_) may hold old data

@@ -80,6 +80,7 @@ Res<u64> Space::remap_locked(u64 old_address, u64 old_size, u64 new_size, u32 fl
         u64 more = new_size - old_size;
         if (mapped_ - time_page_bytes_ + more > current_process().limits[kLimitAddressSpace][0])
             return Failure{Errno::nomem};
+        if (part.locked != 0 && !may_lock(more)) return Failure{Errno::again};
     }
 
     u64 old_end = old_address + old_size;
@@ -93,6 +94,7 @@ Res<u64> Space::remap_locked(u64 old_address, u64 old_size, u64 new_size, u32 fl
             node->mapping.end += more;
             tree_.resized(*node);
             mapped_ += more;
+            if (node->mapping.locked != 0) locked_ += more;
             merge(node->mapping.start, node->mapping.end, doomed);
             return old_address;
         }
@@ -126,20 +128,23 @@ Res<u64> Space::remap_locked(u64 old_address, u64 old_size, u64 new_size, u32 fl
 
 /// Makes [to, to + new_size) hold what [from, from + old_size) holds, and unmaps the old addresses.
 Res<void> Space::move_contents(const Mapping& part, u64 from, u64 old_size, u64 to, u64 new_size) {
-    if (g_gate->DkVirtualMemoryMove(from, old_size, to, new_size) == gate::Err::ok) return {};
+    // What lies behind a file's pages at the host may be other files' (memory files share one): only the pages that
+    // are there move, and the file maps what comes after.
+    const u64 more = part.file != nullptr && new_size > old_size ? new_size - old_size : 0;
+    if (more != 0)
+        TRY(part.file->map(to + old_size, more, part.offset + old_size, part.prot, part.shared != 0));
+    if (g_gate->DkVirtualMemoryMove(from, old_size, to, new_size - more) == gate::Err::ok) return {};
     // The host may hold the range in pieces that it cannot move as one: rebuild it.
     if (part.shared != 0) {
         TRY(part.file->map(to, new_size, part.offset, part.prot, true));
     } else {
-        TRY(allocate_at(to, new_size, gate::kProtRead | gate::kProtWrite, gate::kAllocReplace));
+        TRY(allocate_at(to, new_size - more, gate::kProtRead | gate::kProtWrite, gate::kAllocReplace));
         if ((part.prot & gate::kProtRead) == 0)
             TRY(check(g_gate->DkVirtualMemoryProtect(from, old_size, part.prot | gate::kProtRead)));
         // Pages beyond the end of a file fault here as they would have faulted for the program: they stay zero.
         for (u64 done = 0; done < old_size; done += kPageSize)
             guarded_copy(reinterpret_cast<void*>(to + done), reinterpret_cast<const void*>(from + done), kPageSize);
-        if (part.file != nullptr && new_size > old_size)
-            TRY(part.file->map(to + old_size, new_size - old_size, part.offset + old_size, part.prot, false));
-        TRY(check(g_gate->DkVirtualMemoryProtect(to, new_size, part.prot)));
+        TRY(check(g_gate->DkVirtualMemoryProtect(to, new_size - more, part.prot)));
     }
     release_host(from, from + old_size);
     return {};
@@ -186,6 +191,7 @@ Res<u64> Space::set_break_locked(u64 address, Doomed& doomed) {
         mapping.end = break_committed_ + step;
         mapping.prot = gate::kProtRead | gate::kProtWrite;
         mapping.kind = MappingKind::heap;
+        mapping.locked = lock_future_;
         insert(mapping, doomed);
         break_committed_ += step;
     }
@@ -237,6 +243,9 @@ Res<void> Space::advise(u64 address, u64 size, u32 advice) {
         }
         const Mapping& mapping = node->mapping;
         if (mapping.start > at) hole = true, at = mapping.start;
+        if (mapping.locked != 0 && (advice == kDontNeed || advice == kFree || advice == kRemove || advice == kCold ||
+                                    advice == kPageOut))
+            return Failure{Errno::inval};
         u64 to = mapping.end < end ? mapping.end : end;
         gate::Err error = gate::Err::ok;
         switch (advice) {

@@ -365,6 +365,7 @@ Res<void> fork_picoprocess(Process& parent, Process& child, Thread& child_thread
             space.lock().reset_after_fork();
             futex_forget_waiters();
         }
+        space.forget_locks();
         enter_forked_picoprocess(child, child_thread);
         return {};
     }
