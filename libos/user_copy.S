@@ -2,7 +2,7 @@
 // Copies that may fault. Each instruction that touches program memory has a pair in section `fixups`: the address of
 // the instruction and where to go on when it faults. All registers keep their values at the fault.
 
-#define FIXUP(at, to) .pushsection fixups, "a"; .quad at, to; .popsection
+#define FIXUP(at, to) .pushsection fixups, "a"; .balign 8; .quad at, to; .popsection
 
     .text
 

@@ -59,7 +59,7 @@ protected:
         request.name_length = static_cast<u32>(name.size());
         request.second_length = static_cast<u32>(second.size());
         memcpy(request.names, name.data(), name.size());
-        memcpy(request.names + name.size() + 1, second.data(), second.size());
+        if (!second.empty()) memcpy(request.names + name.size() + 1, second.data(), second.size());
         request.owner = 10;
         return request;
     }
