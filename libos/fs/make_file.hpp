@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Open files of any class in the arena, with the size that their release needs.
 #pragma once
 
 #include "libos/shared/arena.hpp"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// What fstat(2) and directory records say, in the words of the gate.
 #pragma once
 
 #include "gate/types.hpp"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The range check that memory calls share with DkStreamMap and its like.
 #pragma once
 
 #include "gate/types.hpp"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The kernel's error numbers as the gate's.
 #include <asm/errno.h>
 
 #include "host/linux/entry/state.hpp"

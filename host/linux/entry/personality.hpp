@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The registered personality, and the functions through which the assembly reaches it.
 #pragma once
 
 #include "gate/personality.hpp"

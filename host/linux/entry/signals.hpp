@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The handlers of host signals. They rewrite the interrupted context and do nothing else.
 #pragma once
 
 #include "base/types.hpp"
