@@ -293,7 +293,8 @@ Res<u64> Space::map_locked(u64 address, u64 size, u32 prot, u32 flags, File* fil
     if (replace) announce_code(address, end);
     FileRef memory;
     if (file == nullptr && shared) {
-        memory = FileRef{TRY(SharedMemory::create(size))};
+        File* fresh = TRY(SharedMemory::create(size));
+        memory = FileRef{fresh};
         file = memory.get();
         mapping.kind = MappingKind::shared_anonymous;
         offset = 0;
