@@ -57,12 +57,14 @@ struct Key {
 
 Held* conflict(LockTable& locks, const Key& key, const LockRange& range) {
     if (range.type == LockType::none) return nullptr;
+    Held* first = nullptr;  // in the file, as F_GETLK is to tell it
     for (Held* held = locks.held; held != nullptr; held = held->next)
         if (held->device == key.device && held->inode == key.inode && same_space(held->sort, key.sort) &&
             held->owner != key.owner && overlap(held->range, range) &&
-            (held->range.type == LockType::write || range.type == LockType::write))
-            return held;
-    return nullptr;
+            (held->range.type == LockType::write || range.type == LockType::write) &&
+            (first == nullptr || held->range.start < first->range.start))
+            first = held;
+    return first;
 }
 
 bool deadlock(LockTable& locks, const void* owner, const void* holder) {

@@ -389,6 +389,7 @@ void enter_forked_picoprocess(Process& process, Thread& thread) {
     // it does not do for writes.
     (void)*reinterpret_cast<volatile u8*>(&process_table());
     (void)*reinterpret_cast<volatile u8*>(&process);
+    (void)*reinterpret_cast<volatile u8*>(process.files);
     locks_join(control->host_id);
     stacks_after_fork(thread.stack);
     thread.control = control;
@@ -398,6 +399,7 @@ void enter_forked_picoprocess(Process& process, Thread& thread) {
     process.is_context = 0;
     process.host_id = process.carrier_id = control->host_id;
     process.state = ProcessState::running;
+    timers_forked(process);
 }
 
 void resume_vfork_parent(VforkReturn& back, u64 child_fs_base, gate::Frame& frame) {

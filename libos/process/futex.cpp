@@ -62,8 +62,10 @@ Res<void> sleep(Thread& thread, const Waiting& waiting) {
             result = Failure{Errno::restart_sys};
             break;
         }
+        thread.block_mode = BlockMode::on_word;  // as /proc tells it
         gate::Err error = g_gate->DkAddressWait(reinterpret_cast<u32*>(waiting.address), waiting.expected,
                                                 waiting.deadline, waiting.flags);
+        thread.block_mode = BlockMode::running;
         if (error == gate::Err::ok) break;
         if (error == gate::Err::interrupted) {
             take_interrupts();

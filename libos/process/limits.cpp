@@ -3,14 +3,14 @@
 #include "base/memory.hpp"
 #include "libos/process/calls.hpp"
 #include "libos/process/process.hpp"
-#include "libos/time/timers.hpp"
+#include "libos/time/timers_state.hpp"
 #include "libos/user.hpp"
 
 namespace postern::libos {
 
 namespace {
 
-constexpr u32 kLimitCount = 16, kLimitNoFile = 7;
+constexpr u32 kLimitCount = 16, kLimitCpu = 0, kLimitNoFile = 7;
 constexpr u64 kNoFileCeiling = 1 << 20;
 
 struct Limit {
@@ -24,6 +24,12 @@ Res<void> set_limit(Process& caller, Process& process, u32 resource, const Limit
     if (limit.hard > process.limits[resource][1] && !privileged) return Failure{Errno::perm};
     process.limits[resource][0] = limit.soft;
     process.limits[resource][1] = limit.hard;
+    if (resource == kLimitCpu) {
+        if (&process == &caller)
+            program_cpu_timers(process);
+        else if (Thread* thread = process.threads.front(); thread != nullptr)
+            notify_thread(*thread, kAttentionCpuClock);
+    }
     return {};
 }
 

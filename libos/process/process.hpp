@@ -35,6 +35,7 @@ enum class BlockMode : u32 { running, on_word, on_streams };
 enum Attention : u32 {
     kAttentionSignal = 1,  ///< signals may have become deliverable
     kAttentionStop = 2,    ///< the process is stopped (job control)
+    kAttentionCpuClock = 8,  ///< CPU timers on its own clock may be due
     kAttentionExit = 4,    ///< the process ends, or another thread executes a new program
 };
 struct VforkReturn;

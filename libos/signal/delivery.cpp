@@ -141,6 +141,7 @@ void leave_slowly(gate::Frame* frame) {
     for (;;) {
         u32 attention = __atomic_fetch_and(&thread.attention, u32{kAttentionExit}, __ATOMIC_SEQ_CST);
         if ((attention & kAttentionExit) != 0) exit_thread(process.exit_status);
+        if ((attention & kAttentionCpuClock) != 0) cpu_clock_attention(process);
         if (process.state == ProcessState::stopped) {
             park(thread);
             __atomic_or_fetch(&thread.attention, u32{kAttentionSignal}, __ATOMIC_SEQ_CST);

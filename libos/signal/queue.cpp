@@ -4,6 +4,7 @@
 
 #include "libos/process/table.hpp"
 #include "libos/shared/arena.hpp"
+#include "libos/time/timers_state.hpp"
 
 namespace postern::libos {
 
@@ -52,7 +53,8 @@ bool makes_core(u32 signal) { return signal <= 31 && (kCore & signal_bit(signal)
 Res<void> enqueue(PendingSignals& pending, Process& process, const SignalInfo& info) {
     u32 signal = static_cast<u32>(info.signal);
     u64 bit = signal_bit(signal);
-    if (signal < kSigRtMin && (pending.set & bit) != 0) return {};  // standard signals merge
+    constexpr i32 kTimer = -2;  // SI_TIMER: each timer has a place of its own in the queue
+    if (signal < kSigRtMin && (pending.set & bit) != 0 && info.code != kTimer) return {};  // standard signals merge
     bool over = process.queued_signals >= process.limits[kLimitSigPending][0];
     QueuedSignal* node = nullptr;
     // A standard signal is never lost for want of memory, its information may be.
@@ -130,6 +132,11 @@ void drop_signals(PendingSignals& pending, Process& process, u64 set) {
 }
 
 void drop_signals(PendingSignals& pending, Process& process) { drop_signals(pending, process, ~0ull); }
+
+bool signal_ignored(Process& process, Thread* thread, u32 signal) {
+    Guard guard{process.lock};
+    return ignores(process, thread != nullptr ? thread : process.threads.front(), signal);
+}
 
 void retarget_signals(Process& process) {
     u64 set = process.signals.pending.set;
@@ -213,7 +220,10 @@ bool dequeue_signal(Thread& thread, u64 set, SignalInfo& info) {
     if ((pending_signals(thread) & set) == 0) return false;
     Process& process = *thread.process;
     Guard guard{process.lock};
-    return take(thread.signals.pending, process, set, info) || take(process.signals.pending, process, set, info);
+    if (!take(thread.signals.pending, process, set, info) && !take(process.signals.pending, process, set, info))
+        return false;
+    if (info.code == -2 /* SI_TIMER */ && process.timers != nullptr) posix_timer_delivered(process, info);
+    return true;
 }
 
 void set_signal_mask(Thread& thread, u64 mask) {

@@ -26,6 +26,8 @@ bool makes_core(u32 signal);
 /// Errno::again when a real-time signal with information exceeds RLIMIT_SIGPENDING.
 Res<void> enqueue(PendingSignals& pending, Process& process, const SignalInfo& info);
 bool take(PendingSignals& pending, Process& process, u64 set, SignalInfo& info);
+/// Would it be dropped on arrival? For a thread when `thread` is not null. Takes the lock.
+bool signal_ignored(Process& process, Thread* thread, u32 signal);
 void drop_signals(PendingSignals& pending, Process& process);
 void drop_signals(PendingSignals& pending, Process& process, u64 set);
 

@@ -33,7 +33,7 @@ struct SignalInfo {
         struct { u32 pid, uid; u64 value; } rt;              // kill, sigqueue
         struct { u32 pid, uid; i32 status; u32 pad; i64 utime, stime; } child;
         struct { u64 address; u16 lsb; } fault;
-        struct { i32 timer, overrun; u64 value; } timer;
+        struct { i32 timer, overrun; u64 value; u32 serial; } timer;  // serial: ours, never shown
         struct { i64 band; i32 fd; } poll;
         struct { u64 call_address; i32 number; u32 arch; } sys;
     };

@@ -138,7 +138,8 @@ Res<u64> deadline_from(gate::Clock clock, u64 time, bool absolute) {
     if (!absolute) return now + time;
     if (clock == gate::Clock::monotonic) return time != 0 ? time : 1;
     u64 there = clock_now(clock);
-    return time > there ? now + (time - there) : now;
+    if (time > there) return now + (time - there);
+    return now > there - time ? now - (there - time) : 1;  // how long ago counts for periodic timers
 }
 
 Res<i64> sys_clock_gettime(Thread& thread, Arguments arguments) {

@@ -20,6 +20,10 @@ void destroy_timers(Timers* timers);
 void run_due_timers(Process& process, u32 external);
 /// exec deletes POSIX timers, keeps interval timers; fork starts with none (create_timers).
 void timers_exec(Process& process);
+/// Makes the calling thread look at the CPU timers of its process (another thread's interrupt cannot read its clock).
+void cpu_clock_attention(Process& process);
+/// In a forked child: RLIMIT_CPU is inherited, the host's timer is not.
+void timers_forked(Process& process);
 
 u64 monotonic_now();   ///< nanoseconds
 u64 realtime_now();

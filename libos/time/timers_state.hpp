@@ -14,19 +14,26 @@ struct IntervalTimer {
     u64 interval = 0;
 };
 
+/// Only a thread itself can read its CPU clock, everybody that of the process.
+enum CpuClock : u32 { kNoCpuClock, kProcessCpuClock, kThreadCpuClock };
+
 struct PosixTimer {
     ProcessTimer timer;
     u32 in_use = 0;
     i32 id = 0;
     i32 clock = 0;            ///< Linux number
-    u32 cpu = 0;              ///< counts CPU time of the process: fired with the profiling timer
+    u32 cpu = kNoCpuClock;    ///< CpuClock it counts on: fired with the profiling timer
+    u32 cpu_thread = 0;       ///< of a thread's clock: whose
+    u64 cpu_seen = 0;         ///< that clock when its thread last looked
     u32 notify = 0;           ///< SIGEV_*
     u32 signal = 0;
     u64 value = 0;            ///< sigev_value
     u32 tid = 0;              ///< SIGEV_THREAD_ID
-    u32 overrun = 0;          ///< of the last expiry
+    u32 overrun = 0;          ///< of the last expiry that was delivered
+    u32 serial = 0;           ///< of the setting: a signal of an earlier one does not arm it again
+    u32 signal_queued = 0;    ///< periodic and not armed again before its signal is taken
     u64 interval = 0;
-    u64 cpu_deadline = 0;
+    u64 due = 0;              ///< on its clock (monotonic for wall clocks); 0: disarmed
     Process* process = nullptr;
 };
 
@@ -45,9 +52,12 @@ struct Timers {
 };
 
 void arm_real_timer(Process& process, u64 deadline, u64 interval);
-/// POSIX timers on CPU clocks: fires what is due and asks the host for the next profiling interrupt.
+/// A timer's signal was taken from its queue: `info` learns the overrun, and a periodic timer is armed again. The
+/// process's lock is held.
+void posix_timer_delivered(Process& process, SignalInfo& info);
+/// POSIX timers on CPU clocks and RLIMIT_CPU: fires what is due and asks the host for the next profiling interrupt.
 void cpu_timers_due(Process& process);
-void program_cpu_timers(Process& process);  ///< after a CPU deadline changed
+void program_cpu_timers(Process& process);  ///< after a CPU deadline or RLIMIT_CPU changed
 u64 clock_now(gate::Clock clock);
 
 }  // namespace postern::libos
