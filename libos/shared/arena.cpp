@@ -136,6 +136,7 @@ Res<void> initialize(u64 size) {
     bool near = bitmap_size <= kNearBitmap;
     head.bitmap = reinterpret_cast<u64*>(near ? low : high - bitmap_size);
     (near ? low : high) += near ? bitmap_size : 0 - bitmap_size;
+    low = align_up(low, kNeighbourhood);
     if (high < low + (64 << 10)) return Failure{Errno::inval};
     head.first_page = low;
     head.pages = (high - low) / kPageSize;

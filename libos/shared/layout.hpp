@@ -52,6 +52,7 @@ struct Holder {
 };
 
 inline constexpr u64 kNearBitmap = 512 << 10;
+inline constexpr u64 kNeighbourhood = 64 << 10;  ///< what the kernel maps at once around a page that is read
 inline constexpr u32 kDirtyPages = 32;
 inline constexpr u32 kRootCount = 16;
 

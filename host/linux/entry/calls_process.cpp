@@ -26,12 +26,12 @@ Err DkProcessFork(ForkResult* result) {
     const bool alone = single_threaded();
     if (!alone) {
         patch_lock();
-        g_lock.lock();
+        entry_lock().lock();
     }
     // The handle is made by the parent afterwards, for the same reason, in room that is certain.
     if (!handle_room()) {
         if (!alone) {
-            g_lock.unlock();
+            entry_lock().unlock();
             patch_unlock();
         }
         return Err::no_quota;
@@ -42,7 +42,7 @@ Err DkProcessFork(ForkResult* result) {
     } while (child == -EINTR && area.control.pending == 0);
     if (child == 0) {
         if (!alone) {
-            g_lock.reset();
+            entry_lock().reset();
             patch_unlock();
         }
         patch_after_fork();
@@ -56,7 +56,7 @@ Err DkProcessFork(ForkResult* result) {
     Handle process = gate::kNoHandle;
     if (child > 0) process = create_handle_locked(ObjectKind::process, Right::wait, -1).value();
     if (!alone) {
-        g_lock.unlock();
+        entry_lock().unlock();
         patch_unlock();
     }
     if (child < 0) return child == -EAGAIN ? Err::no_quota : to_gate_error(-child);

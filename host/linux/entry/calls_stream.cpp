@@ -119,6 +119,9 @@ Err DkStreamMap(Handle stream, u64 address, u64 size, u64 offset, u32 prot, u32 
     long host_flags = shared ? MAP_SHARED : MAP_PRIVATE;
     host_flags |= (flags & gate::kMapReplace) ? MAP_FIXED : MAP_FIXED_NOREPLACE;
     if (flags & gate::kMapPopulate) host_flags |= MAP_POPULATE;
+    // Code may be patched later. Without this each patched page would stay a mapping of its own, because only what was
+    // writable once is accounted for, and a fork pays for every mapping.
+    if (!shared && (prot & gate::kProtExecute)) host_flags |= MAP_NORESERVE;
     return gate_result(call(__NR_mmap, address, size, prot, host_flags, entry->descriptor, offset));
 }
 

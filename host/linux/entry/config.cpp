@@ -61,6 +61,7 @@ constexpr NumberKey kNumbers[] = {
     {"landlock", &Config::landlock, nullptr},
     {"killable", &Config::killable_receive, nullptr},
     {"patch", &Config::patch, nullptr},
+    {"stats", &Config::stats, nullptr},
 };
 
 bool assign(std::string_view key, std::string_view value, Config& config) {

@@ -15,8 +15,6 @@ using gate::Err;
 using gate::Handle;
 using gate::ObjectKind;
 
-u32 free_head = 0;       // index of a free entry, 0: none (entry 0 is never used)
-u32 next_fresh = 1;      // entries from here on were never used
 u32 standard_uses[3] = {};
 
 constexpr u32 kSmallClasses = 8;  // 64 << class
@@ -34,7 +32,7 @@ u32 small_class(usize size) {
 
 }  // namespace
 
-bool handle_room() { return free_head != 0 || next_fresh < kMaxHandles; }
+bool handle_room() { return handle_table_head().free_head != 0 || handle_table_head().next_fresh < kMaxHandles; }
 
 Err lookup_any(Handle handle, HandleEntry*& entry) {
     entry = &entry_of(handle);
@@ -48,18 +46,20 @@ Err lookup_stream_or_directory(Handle handle, gate::Right right, HandleEntry*& e
 }
 
 gate::Res<Handle> create_handle(ObjectKind kind, gate::Right rights, i32 descriptor) {
-    EntryGuard guard{g_lock};
+    EntryGuard guard{entry_lock()};
     return create_handle_locked(kind, rights, descriptor);
 }
 
 gate::Res<Handle> create_handle_locked(ObjectKind kind, gate::Right rights, i32 descriptor) {
-    u32 index = free_head;
-    if (index != 0)
-        free_head = entry_of(index).next_free;
-    else if (next_fresh < kMaxHandles)
-        index = next_fresh++;
-    else
-        return Failure{Err::no_quota};
+    HandleTableHead& head = handle_table_head();
+    u32 index = head.free_head;
+    if (index != 0) {
+        head.free_head = entry_of(index).next_free;
+    } else {
+        index = head.next_fresh == 0 ? 1 : head.next_fresh;
+        if (index >= kMaxHandles) return Failure{Err::no_quota};
+        head.next_fresh = index + 1;
+    }
     HandleEntry& entry = entry_of(index);
     u32 generation = (entry.generation + 1) & 0x7fff;
     if (generation == 0) generation = 1;
@@ -89,10 +89,10 @@ Err close_handle(Handle handle) {
     u32 text_size = entry->text_size;
     bool standard = (entry->flags & kHandleStandard) != 0;
     {
-        EntryGuard guard{g_lock};
+        EntryGuard guard{entry_lock()};
         if (standard && --standard_uses[first] != 0) keep = true;
-        entry->next_free = free_head;
-        free_head = handle & (kMaxHandles - 1);
+        entry->next_free = handle_table_head().free_head;
+        handle_table_head().free_head = handle & (kMaxHandles - 1);
     }
     if (text != nullptr) release_small(text, text_size + 1);
     if (first >= 0 && !keep) call(__NR_close, first);
@@ -102,14 +102,14 @@ Err close_handle(Handle handle) {
 }
 
 void reference_standard(i32 descriptor) {
-    EntryGuard guard{g_lock};
+    EntryGuard guard{entry_lock()};
     ++standard_uses[descriptor];
 }
 
 void* allocate_small(usize size) {
     u32 index = small_class(size);
     if (index >= kSmallClasses) return nullptr;
-    EntryGuard guard{g_lock};
+    EntryGuard guard{entry_lock()};
     if (FreeBlock* block = small_free[index]) {
         small_free[index] = block->next;
         return block;
@@ -122,7 +122,7 @@ void* allocate_small(usize size) {
 }
 
 void release_small(void* block, usize size) {
-    EntryGuard guard{g_lock};
+    EntryGuard guard{entry_lock()};
     auto* free = static_cast<FreeBlock*>(block);
     u32 index = small_class(size);
     free->next = small_free[index];

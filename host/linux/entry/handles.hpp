@@ -59,7 +59,7 @@ gate::Err lookup_any(gate::Handle handle, HandleEntry*& entry);
 gate::Err lookup_stream_or_directory(gate::Handle handle, gate::Right right, HandleEntry*& entry);
 
 gate::Res<gate::Handle> create_handle(gate::ObjectKind kind, gate::Right rights, i32 descriptor);
-/// For who holds g_lock, or is alone.
+/// For who holds entry_lock(), or is alone.
 gate::Res<gate::Handle> create_handle_locked(gate::ObjectKind kind, gate::Right rights, i32 descriptor);
 /// Would create_handle find room? Holds until another thread makes a handle.
 bool handle_room();

@@ -8,7 +8,6 @@
 namespace postern::host {
 
 ProcessState g_process;
-EntryLock g_lock;
 
 void EntryLock::lock() {
     u32 free = 0;

@@ -16,7 +16,7 @@ Slot& slot_at(u32 index) { return *reinterpret_cast<Slot*>(kRequestBase + kSlotO
 bool try_take(Slot& slot) {
     u32 free = 0;
     return __atomic_load_n(&slot.owner, __ATOMIC_RELAXED) == 0 &&
-           __atomic_compare_exchange_n(&slot.owner, &free, g_process.id, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+           __atomic_compare_exchange_n(&slot.owner, &free, process_id(), false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
 u32 search() {
@@ -29,7 +29,7 @@ u32 search() {
         for (u32 index = 0; index < kSlotCount; ++index) {
             u32 owner = __atomic_load_n(&slot_at(index).owner, __ATOMIC_RELAXED);
             if (owner != 0 && on_deaths_list(owner) &&
-                __atomic_compare_exchange_n(&slot_at(index).owner, &owner, g_process.id, false, __ATOMIC_ACQUIRE,
+                __atomic_compare_exchange_n(&slot_at(index).owner, &owner, process_id(), false, __ATOMIC_ACQUIRE,
                                             __ATOMIC_RELAXED))
                 return index;
         }
@@ -47,7 +47,7 @@ Request::Request(Ask ask) : index_{search()} {
     memset(reinterpret_cast<u8*>(slot_) + sizeof(u32), 0, offsetof(Slot, names) - sizeof(u32));
     slot_->ask = ask;
     static u32 next_sequence = 0;
-    slot_->sequence = (g_process.id << 12) + __atomic_add_fetch(&next_sequence, 1, __ATOMIC_RELAXED);
+    slot_->sequence = (process_id() << 12) + __atomic_add_fetch(&next_sequence, 1, __ATOMIC_RELAXED);
     if (slot_->sequence == 0) slot_->sequence = 1;
 }
 

@@ -117,7 +117,7 @@ bool restrict_by_landlock() {
 }  // namespace
 
 void boot_failed(BootStep step, long error, std::string_view what) {
-    BootMessage message{kProtocolVersion, g_process.id, static_cast<u32>(error < 0 ? -error : error),
+    BootMessage message{kProtocolVersion, static_cast<u32>(early_call(__NR_getpid)), static_cast<u32>(error < 0 ? -error : error),
                         static_cast<u32>(step)};
     send_boot_message(message, -1);
     fail(what, error);
@@ -139,7 +139,7 @@ void seal() {
     if (length == 0) boot_failed(BootStep::filter, E2BIG, "the filter is too long");
     struct { u16 length; const sock_filter* program; } description{static_cast<u16>(length), program};
 
-    boot_message.process_id = g_process.id;
+    boot_message.process_id = process_id();
     u64 stack = reinterpret_cast<u64>(helper_stack + sizeof helper_stack);
     long result = gate_clone_helper(kThreadFlags, static_cast<long>(stack), &helper_tid, &helper_tid, helper);
     if (result < 0) boot_failed(BootStep::helper, result, "cannot start the helper thread");

@@ -108,7 +108,7 @@ void fill_parameters(const Start& start) {
     parameters.stack_low = kStartStack;
     parameters.stack_high = kStartStack + kStartStackSize;
     parameters.thread = gate::thread_control()->token;
-    parameters.process_id = g_process.id;
+    parameters.process_id = process_id();
     parameters.processor_count = count_processors();
     parameters.memory_limit = g_config.memory_limit;
     parameters.process_limit = g_config.process_limit;
@@ -136,7 +136,6 @@ void enter_library(void*) {
 
 extern "C" [[noreturn]] void start_entry(u64* stack) {
     Start start = read_start(stack);
-    g_process.id = static_cast<u32>(early_call(__NR_getpid));
     if (!(start.value(AT_HWCAP2) & 2))
         fail("this kernel does not let programs set their segment bases (FSGSBASE, Linux 5.9 or later on x86-64)");
     if (start.argument_count < 2 || !parse_config(start.arguments[1], g_config))
@@ -144,6 +143,7 @@ extern "C" [[noreturn]] void start_entry(u64* stack) {
     map_shared_files();
     adopt_time_page(start.value(AT_SYSINFO_EHDR));
     map_own_memory();
+    handle_table_head().process_id = static_cast<u32>(early_call(__NR_getpid));
     adopt_first_thread();
     load_library();
     install_signal_handlers();

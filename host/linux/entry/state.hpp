@@ -26,6 +26,7 @@ struct Config {
     u32 killable_receive = 1; ///< 0: pretend that the kernel lacks WAIT_KILLABLE_RECV
     u32 patch = 1;            ///< 0: never patch, every system call traps
     u32 trace_gate = 0;
+    u32 stats = 0;            ///< 1: somebody reads the counters in RequestHeader
     char options[8192] = "";
 };
 extern Config g_config;
@@ -33,7 +34,6 @@ extern Config g_config;
 bool parse_config(const char* text, Config& config);
 
 struct ProcessState {
-    u32 id;                   ///< host number of this picoprocess
     RequestHeader* requests;
     const volatile Notice* notice;
     u64 time_page, time_page_size, time_page_image;
@@ -68,7 +68,6 @@ public:
 private:
     EntryLock& lock_;
 };
-extern EntryLock g_lock;  ///< handle table, thread areas, small memory
 
 // Places in kEntryHeap.
 inline constexpr u64 kStartStack = kEntryHeap;
@@ -80,6 +79,20 @@ inline constexpr u64 kSmallMemory = kHandleTable + kHandleTableSize;
 inline constexpr u64 kSmallMemorySize = 0x1000'0000;
 inline constexpr u64 kThreadAreas = kThreadHeap;                        ///< the areas of the others
 static_assert(kSmallMemory + kSmallMemorySize <= kNoticeBase);
+
+/// In place of the handle table's entry 0, which is never used: what changes together shares a page, and a fork copies
+/// each page that is changed after it.
+struct HandleTableHead {
+    EntryLock lock;
+    u32 free_head;   ///< index of a free entry, 0: none
+    u32 next_fresh;  ///< entries from here on were never used; 0 stands for 1
+    u32 process_id;  ///< host number of this picoprocess
+};
+static_assert(sizeof(HandleTableHead) <= 64);
+inline HandleTableHead& handle_table_head() { return *reinterpret_cast<HandleTableHead*>(kHandleTable); }
+inline u32 process_id() { return handle_table_head().process_id; }
+/// Of the handle table, thread areas, small memory.
+inline EntryLock& entry_lock() { return handle_table_head().lock; }
 
 /// Writes to descriptor 2 and ends the picoprocess with status 125.
 [[noreturn]] void fail(std::string_view message, long error = 0);

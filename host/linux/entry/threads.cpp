@@ -61,9 +61,10 @@ bool map_area(ThreadArea& area) {
 }
 
 void prepare(ThreadArea& area, u64 stack_low, u64 stack_size, u64 parameter) {
-    u32 generation = area.generation + 1;
+    u32 generation = area.generation + 1, traps = area.traps;
     memset(static_cast<void*>(&area), 0, sizeof area);
     area.generation = generation;
+    area.traps = traps;  // of earlier threads: they count for the process
     ThreadControl& control = area.control;
     control.self = &control;
     control.stack_low = stack_low;
@@ -72,11 +73,11 @@ void prepare(ThreadArea& area, u64 stack_low, u64 stack_size, u64 parameter) {
     control.parameter = parameter;
 }
 
-gate::ThreadToken token_of(u32 tid) { return {(u64{g_process.id} << 32) | tid}; }
+gate::ThreadToken token_of(u32 tid) { return {(u64{process_id()} << 32) | tid}; }
 
 /// An area that no thread uses, marked as taken, or null.
 ThreadArea* claim_area() {
-    EntryGuard guard{g_lock};
+    EntryGuard guard{entry_lock()};
     for (u32 i = 0; i < area_count; ++i) {
         ThreadArea& area = thread_area(i);
         if (__atomic_load_n(&area.tid, __ATOMIC_ACQUIRE) == 0) {
@@ -107,11 +108,13 @@ void adopt_after_fork() {
     ThreadArea& mine = current_area();
     // Nothing is written that is so already: each write copies a page.
     for (u32 i = 0; i < area_count; ++i)
-        if (&thread_area(i) != &mine && thread_area(i).tid != 0) thread_area(i).tid = 0;
+        if (&thread_area(i) != &mine && (thread_area(i).tid | thread_area(i).traps) != 0)
+            thread_area(i).tid = thread_area(i).traps = 0;
     if (live_threads != 1) live_threads = 1;
-    g_process.id = mine.tid;  // written by the kernel: CLONE_CHILD_SETTID
+    handle_table_head().process_id = mine.tid;  // written by the kernel: CLONE_CHILD_SETTID
     mine.polling = 0;
     mine.nudges = 0;
+    mine.traps = 0;
     mine.control.host_id = mine.tid;
     mine.control.token = token_of(mine.tid);
     mine.control.pending = 0;
@@ -125,7 +128,7 @@ bool single_threaded() { return __atomic_load_n(&live_threads, __ATOMIC_ACQUIRE)
 
 bool kick(ThreadArea& area) {
     u32 tid = __atomic_load_n(&area.tid, __ATOMIC_ACQUIRE);
-    return tid != 0 && tid != ~0u && call(__NR_tgkill, g_process.id, tid, kKickSignal) == 0;
+    return tid != 0 && tid != ~0u && call(__NR_tgkill, process_id(), tid, kKickSignal) == 0;
 }
 
 void nudge(ThreadArea& area) {
@@ -136,6 +139,7 @@ void nudge(ThreadArea& area) {
 }
 
 void flush_counters() {
+    if (g_config.stats == 0) return;
     ThreadControl& control = *gate::thread_control();
     RequestHeader& header = *g_process.requests;
     __atomic_add_fetch(&header.system_calls, control.system_calls, __ATOMIC_RELAXED);

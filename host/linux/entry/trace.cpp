@@ -20,7 +20,7 @@ bool copy_guarded(void* to, u64 from, usize size) {
 
 void print(CallNumber number, const u64* words, const Err* result) {
     TextBuffer<1024> line;
-    line.add(g_process.id, ".", gate::thread_control()->host_id, " ");
+    line.add(process_id(), ".", gate::thread_control()->host_id, " ");
     gate::trace::format_call(line, number, words, result, copy_guarded);
     line.add("\n");
     DkDebugStringPrint(line.view().data(), line.size());

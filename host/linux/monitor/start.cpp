@@ -131,6 +131,7 @@ std::string Monitor::config_text(const std::string& program) const {
              !fallback("killable"));
     std::string text = numbers;
     if (fallback("patch")) text += "patch=0;";
+    if (options_.stats) text += "stats=1;";
     if (options_.trace == TraceKind::gate) text += "trace=gate;";
     text += "cwd=" + percent_encode(view_.working_directory()) + ";";
     text += "opt=" + percent_encode(library_options(program)) + ";";

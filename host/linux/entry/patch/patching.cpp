@@ -43,7 +43,8 @@ u64 place(u64 near, u64 size) {
     if (g_personality->place_code == nullptr) return 0;
     u64 address = g_personality->place_code(near, size);
     if (address == 0 || address >= kUserHigh || !page_aligned(address)) return 0;
-    long result = call(__NR_mmap, address, size, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;  // stays one mapping when written
+    long result = call(__NR_mmap, address, size, PROT_READ | PROT_EXEC, kFlags, -1, 0);
     return result == static_cast<long>(address) ? address : 0;
 }
 
@@ -53,13 +54,15 @@ void yield() { call(__NR_sched_yield); }
 
 constexpr u32 kWarmUp = 10;
 Patcher patcher{{freeze, release, protect, barrier, single_threaded, place, load, yield}, kWarmUp};
-u64 traps = 0;
 u64 reported_patches = 0;
 
 }  // namespace
 
 void consider_patch(u64 site, u64 number) {
-    if (g_config.patch == 0 || g_personality == nullptr) return;
+    // A forked child often makes no more than a few calls that its parent never made. They are not worth a note: that
+    // would copy pages. (The count is of this thread in this process; see adopt_after_fork.)
+    constexpr u32 kFirstTraps = 6;
+    if (g_config.patch == 0 || g_personality == nullptr || current_area().traps <= kFirstTraps) return;
     patcher.consider(site, number);
 }
 
@@ -72,15 +75,17 @@ void patch_unlock() { patcher.unlock(); }
 
 void patch_after_fork() {
     // Nothing is written that is so already: each write copies a page.
-    if (traps != 0) traps = 0;
-    if (reported_patches != patcher.patched()) reported_patches = patcher.patched();
+    if (g_config.stats != 0) reported_patches = patcher.patched();
 }
 
-void count_trap() { __atomic_add_fetch(&traps, 1, __ATOMIC_RELAXED); }
+void count_trap() { ++current_area().traps; }
 
 void flush_patch_counters() {
+    if (g_config.stats == 0) return;
     RequestHeader& header = *g_process.requests;
-    __atomic_add_fetch(&header.traps, __atomic_exchange_n(&traps, 0, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+    u64 traps = 0;
+    for (u32 i = 0; i < thread_area_count(); ++i) traps += thread_area(i).traps;
+    __atomic_add_fetch(&header.traps, traps, __ATOMIC_RELAXED);
     u64 now = patcher.patched();
     __atomic_add_fetch(&header.patches, now - reported_patches, __ATOMIC_RELAXED);
     reported_patches = now;
