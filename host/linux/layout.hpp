@@ -14,7 +14,7 @@ namespace postern::host {
 inline constexpr u64 kUserLow = 0x0000'0001'0000ull;         ///< lowest address a program may use (mmap_min_addr)
 inline constexpr u64 kUserHigh = 0x5fff'0000'0000ull;        ///< end of the addresses given to programs
 inline constexpr u64 kEntryBase = 0x6000'0000'0000ull;       ///< entry image (ET_EXEC)
-inline constexpr u64 kGatePage = 0x6000'0004'0000ull;        ///< the one page whose `syscall` instructions pass
+inline constexpr u64 kGatePage = 0x6000'0000'1000ull;        ///< the one page whose `syscall` instructions pass
 inline constexpr u64 kGatePageSize = 4096;
 inline constexpr u64 kEntryHeap = 0x6000'0014'0000ull;       ///< entry's own private memory (stack, handle table, ...)
 inline constexpr u64 kNoticeBase = 0x6000'1100'0000ull;      ///< notices from the monitor, read-only

@@ -122,8 +122,19 @@ struct RequestHeader {
     u32 reserved;
     u64 system_calls, gate_calls, host_calls;  ///< sums over ended threads, for --stats
     u64 traps, patches;
+    /// System calls at which forked children trapped: what their parents may patch before they fork again. Advice, and
+    /// only of a parent's own children.
+    u32 hint_count;     ///< written so far; the last kHintCount are there
+    u32 reserved2;
+    struct Hint {
+        u32 parent;     ///< host number; written last
+        u32 generation; ///< of the parent's code
+        u64 site;       ///< address in the low 48 bits, number of the call above
+    } hints[32];
 };
+inline constexpr u32 kHintCount = 32;
 inline constexpr u64 kSlotOffset = 4096;
+static_assert(sizeof(RequestHeader) <= kSlotOffset);
 inline constexpr u64 kRequestFileSize = kSlotOffset + u64{kSlotCount} * kSlotSize;
 
 /// Written by the monitor, mapped read-only by picoprocesses.

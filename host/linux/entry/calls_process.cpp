@@ -24,7 +24,9 @@ Err DkProcessFork(ForkResult* result) {
     // The child must find every table whole and every lock free: no patch may be half done, no handle half made. A
     // thread that is alone holds no lock here, and leaving them alone spares both sides copies of the pages they lie in.
     const bool alone = single_threaded();
-    if (!alone) {
+    if (alone) {
+        patch_ahead();
+    } else {
         patch_lock();
         entry_lock().lock();
     }

@@ -15,7 +15,6 @@ using gate::Err;
 using gate::Handle;
 using gate::ObjectKind;
 
-u32 standard_uses[3] = {};
 
 constexpr u32 kSmallClasses = 8;  // 64 << class
 struct FreeBlock {
@@ -90,7 +89,7 @@ Err close_handle(Handle handle) {
     bool standard = (entry->flags & kHandleStandard) != 0;
     {
         EntryGuard guard{entry_lock()};
-        if (standard && --standard_uses[first] != 0) keep = true;
+        if (standard && --handle_table_head().standard_uses[first] != 0) keep = true;
         entry->next_free = handle_table_head().free_head;
         handle_table_head().free_head = handle & (kMaxHandles - 1);
     }
@@ -103,7 +102,7 @@ Err close_handle(Handle handle) {
 
 void reference_standard(i32 descriptor) {
     EntryGuard guard{entry_lock()};
-    ++standard_uses[descriptor];
+    ++handle_table_head().standard_uses[descriptor];
 }
 
 void* allocate_small(usize size) {

@@ -143,7 +143,6 @@ extern "C" [[noreturn]] void start_entry(u64* stack) {
     map_shared_files();
     adopt_time_page(start.value(AT_SYSINFO_EHDR));
     map_own_memory();
-    handle_table_head().process_id = static_cast<u32>(early_call(__NR_getpid));
     adopt_first_thread();
     load_library();
     install_signal_handlers();

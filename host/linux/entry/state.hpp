@@ -86,11 +86,12 @@ struct HandleTableHead {
     EntryLock lock;
     u32 free_head;   ///< index of a free entry, 0: none
     u32 next_fresh;  ///< entries from here on were never used; 0 stands for 1
-    u32 process_id;  ///< host number of this picoprocess
+    u32 standard_uses[3];  ///< handles on descriptors 0 to 2
 };
 static_assert(sizeof(HandleTableHead) <= 64);
 inline HandleTableHead& handle_table_head() { return *reinterpret_cast<HandleTableHead*>(kHandleTable); }
-inline u32 process_id() { return handle_table_head().process_id; }
+/// Host number of this picoprocess. Not before the thread control is there.
+inline u32 process_id() { return static_cast<u32>(gate::thread_control()->token.value >> 32); }
 /// Of the handle table, thread areas, small memory.
 inline EntryLock& entry_lock() { return handle_table_head().lock; }
 

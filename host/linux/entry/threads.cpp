@@ -60,7 +60,9 @@ bool map_area(ThreadArea& area) {
            early_call(__NR_mmap, base + kHandlerStackOffset, kHandlerStackSize, PROT_READ | PROT_WRITE, kFlags, -1, 0) > 0;
 }
 
-void prepare(ThreadArea& area, u64 stack_low, u64 stack_size, u64 parameter) {
+gate::ThreadToken token_of(u32 process, u32 tid) { return {(u64{process} << 32) | tid}; }
+
+void prepare(ThreadArea& area, u32 process, u64 stack_low, u64 stack_size, u64 parameter) {
     u32 generation = area.generation + 1, traps = area.traps;
     memset(static_cast<void*>(&area), 0, sizeof area);
     area.generation = generation;
@@ -71,9 +73,8 @@ void prepare(ThreadArea& area, u64 stack_low, u64 stack_size, u64 parameter) {
     control.stack_top = (stack_low + stack_size) & ~15ull;
     control.syscall_entry = reinterpret_cast<u64>(&syscall_entry);
     control.parameter = parameter;
+    control.token = token_of(process, 0);
 }
-
-gate::ThreadToken token_of(u32 tid) { return {(u64{process_id()} << 32) | tid}; }
 
 /// An area that no thread uses, marked as taken, or null.
 ThreadArea* claim_area() {
@@ -96,12 +97,12 @@ ThreadArea* claim_area() {
 void adopt_first_thread() {
     ThreadArea& area = thread_area(0);
     area_count = 1;
-    prepare(area, kStartStack, kStartStackSize, 0);
+    prepare(area, 0, kStartStack, kStartStackSize, 0);
     asm volatile("wrgsbase %0" ::"r"(&area.control));
     set_handler_stack(area);
     area.tid = static_cast<u32>(early_call(__NR_set_tid_address, &area.tid));
     area.control.host_id = area.tid;
-    area.control.token = token_of(area.tid);
+    area.control.token = token_of(static_cast<u32>(early_call(__NR_getpid)), area.tid);
 }
 
 void adopt_after_fork() {
@@ -111,12 +112,12 @@ void adopt_after_fork() {
         if (&thread_area(i) != &mine && (thread_area(i).tid | thread_area(i).traps) != 0)
             thread_area(i).tid = thread_area(i).traps = 0;
     if (live_threads != 1) live_threads = 1;
-    handle_table_head().process_id = mine.tid;  // written by the kernel: CLONE_CHILD_SETTID
     mine.polling = 0;
     mine.nudges = 0;
+    mine.parent = single_threaded() ? process_id() : 0;
     mine.traps = 0;
     mine.control.host_id = mine.tid;
-    mine.control.token = token_of(mine.tid);
+    mine.control.token = token_of(mine.tid, mine.tid);  // written by the kernel: CLONE_CHILD_SETTID
     mine.control.pending = 0;
     mine.control.external = 0;
     mine.control.gate_calls = mine.control.host_calls = mine.control.system_calls = 0;
@@ -157,7 +158,7 @@ Err DkThreadCreate(u64 stack, u64 stack_size, u64 parameter, Handle* thread, gat
         return Err::bad_argument;
     ThreadArea* area = claim_area();
     if (area == nullptr) return Err::no_memory;
-    prepare(*area, stack, stack_size, parameter);
+    prepare(*area, process_id(), stack, stack_size, parameter);
     area->tid = ~0u;
     auto handle = create_handle(gate::ObjectKind::thread, gate::Right::wait | gate::Right::signal, -1);
     if (!handle.ok()) {
@@ -182,7 +183,7 @@ Err DkThreadCreate(u64 stack, u64 stack_size, u64 parameter, Handle* thread, gat
         return tid == -EAGAIN ? Err::no_quota : to_gate_error(-tid);
     }
     *thread = handle.value();
-    *token = token_of(static_cast<u32>(tid));
+    *token = token_of(process_id(), static_cast<u32>(tid));
     return Err::ok;
 }
 
@@ -190,7 +191,8 @@ extern "C" [[noreturn]] void thread_started(ThreadControl* control) {
     ThreadArea& area = *reinterpret_cast<ThreadArea*>(control);
     set_handler_stack(area);
     control->host_id = area.tid;
-    control->token = token_of(area.tid);
+    // The process was written by the creating thread.
+    control->token = token_of(process_id(), area.tid);
     g_process.libos_thread_start(control->parameter);
     __builtin_trap();
 }

@@ -47,6 +47,11 @@ public:
 
     /// In the handler of a trap at `site`. `number` was in rax.
     PatchResult consider(u64 site, u64 number);
+    /// As consider, outside of handlers, for a call that another copy of this code trapped at. Only where trampolines have
+    /// a place already: nothing is waited for.
+    void advise(u64 site, u64 number) {
+        if (find_region(site) != nullptr) consider(site, number);
+    }
     /// For a breakpoint trap at `address`: where to continue, or 0 when the breakpoint is not the patcher's.
     u64 resolve_breakpoint(u64 address) const;
     /// Start of the original call when `rip` is inside a trampoline, else `rip`.

@@ -55,21 +55,65 @@ void yield() { call(__NR_sched_yield); }
 constexpr u32 kWarmUp = 10;
 Patcher patcher{{freeze, release, protect, barrier, single_threaded, place, load, yield}, kWarmUp};
 u64 reported_patches = 0;
+u32 code_generation = 0;  ///< of the program's code
+u32 hints_seen = 0;
 
 }  // namespace
+
+namespace {
+
+constexpr u64 kSiteBits = 48;
+
+/// Tells the parent, so that its next children find the site patched.
+void hint(u32 parent, u64 site, u64 number) {
+    if (number > 0xffff) return;
+    RequestHeader& header = *g_process.requests;
+    RequestHeader::Hint& entry = header.hints[__atomic_fetch_add(&header.hint_count, 1, __ATOMIC_RELAXED) % kHintCount];
+    entry.generation = code_generation;
+    entry.site = site | number << kSiteBits;
+    __atomic_store_n(&entry.parent, parent, __ATOMIC_RELEASE);
+}
+
+}  // namespace
+
+void patch_ahead() {
+    const RequestHeader& header = *g_process.requests;
+    u32 count = __atomic_load_n(&header.hint_count, __ATOMIC_RELAXED);
+    if (count == hints_seen) return;
+    if (count - hints_seen > kHintCount) hints_seen = count - kHintCount;
+    for (; hints_seen != count; ++hints_seen) {
+        const RequestHeader::Hint& entry = header.hints[hints_seen % kHintCount];
+        if (__atomic_load_n(&entry.parent, __ATOMIC_ACQUIRE) != process_id() || entry.generation != code_generation) continue;
+        u64 word = __atomic_load_n(&entry.site, __ATOMIC_RELAXED);
+        u64 site = word & ((1ull << kSiteBits) - 1);
+        if (site < kUserHigh) patcher.advise(site, word >> kSiteBits);
+    }
+}
 
 void consider_patch(u64 site, u64 number) {
     // A forked child often makes no more than a few calls that its parent never made. They are not worth a note: that
     // would copy pages. (The count is of this thread in this process; see adopt_after_fork.)
     constexpr u32 kFirstTraps = 6;
-    if (g_config.patch == 0 || g_personality == nullptr || current_area().traps <= kFirstTraps) return;
-    patcher.consider(site, number);
+    if (g_config.patch == 0 || g_personality == nullptr) return;
+    ThreadArea& area = current_area();
+    if (area.traps > kFirstTraps)
+        patcher.consider(site, number);
+    else if (area.parent != 0)
+        hint(area.parent, site, number);
 }
 
 u64 resolve_breakpoint(u64 address) { return patcher.resolve_breakpoint(address); }
 u64 leave_trampoline(u64 rip) { return patcher.leave_trampoline(rip); }
-void patch_code_changed(u64 address, u64 size) { patcher.code_changed(address, size); }
-void patch_code_reset() { patcher.code_reset(); }
+void patch_code_changed(u64 address, u64 size) {
+    ++code_generation;
+    current_area().parent = 0;
+    patcher.code_changed(address, size);
+}
+void patch_code_reset() {
+    ++code_generation;
+    current_area().parent = 0;
+    patcher.code_reset();
+}
 void patch_lock() { patcher.lock(); }
 void patch_unlock() { patcher.unlock(); }
 

@@ -23,6 +23,8 @@ void patch_code_reset();
 void patch_lock();
 void patch_unlock();
 void patch_after_fork();
+/// Before a fork, by a thread that is alone: patches what earlier children trapped at.
+void patch_ahead();
 
 void count_trap();
 void flush_patch_counters();
