@@ -115,8 +115,8 @@ Res<i64> each_segment(u64 vector, u64 count, u64 total, Move move) {
 
 /// `position` null: at the file's own offset.
 Res<i64> read_vector(Thread& thread, File& file, u64 vector, u64 count, const i64* position) {
-    if (!readable(file)) return Failure{Errno::badf};
     if (position != nullptr) TRY(check_positioned(file, *position));
+    if (!readable(file)) return Failure{Errno::badf};
     u64 total = TRY(check_vector(vector, count));
     if (total == 0) return 0;
     return each_segment(vector, count, total, [&](u64 base, u64 size, u64 done) -> Res<i64> {
@@ -156,8 +156,8 @@ Res<i64> write_gathered(Thread& thread, File& file, u64 vector, u64 count, u64 t
 }
 
 Res<i64> write_vector(Thread& thread, File& file, u64 vector, u64 count, const i64* position) {
-    if (!writable(file)) return Failure{Errno::badf};
     if (position != nullptr) TRY(check_positioned(file, *position));
+    if (!writable(file)) return Failure{Errno::badf};
     u64 total = TRY(check_vector(vector, count));
     if (position == nullptr && count > 1 && total != 0 && total <= kGatherMost) {
         if (file.offset == kOffsetAtEnd && (file.status_flags & kAppendFlag) == 0) TRY(resolve_offset(thread, file));

@@ -8,6 +8,7 @@
 #include "base/memory.hpp"
 #include "libos/ipc/anonymous.hpp"
 #include "libos/ipc/pipe_ring.hpp"
+#include "libos/proc/settings.hpp"
 #include "libos/process/process.hpp"
 #include "libos/user.hpp"
 
@@ -283,15 +284,14 @@ Res<i64> pipe_get_size(File& file) {
 
 Res<i64> pipe_set_size(Thread& thread, File& file, u64 size) {
     if (file.kind() != FileKind::pipe) return Failure{Errno::badf};
-    if (size == 0 || size > 1u << 31) return Failure{Errno::inval};
+    if (size > 1u << 31) return Failure{Errno::inval};
     u64 capacity = kPageSize;
     while (capacity < size) capacity *= 2;
     constexpr u64 kCapSysResource = 1ull << 24;
-    if (capacity > kPipeLargestSize) {
-        if ((thread.process->credentials.capabilities_effective & kCapSysResource) == 0) return Failure{Errno::perm};
-        return Failure{Errno::nomem};
-    }
     Pipe& pipe = static_cast<PipeFile&>(file).pipe();
+    if (capacity > pipe.capacity() && capacity > settings().pipe_limit &&
+        (thread.process->credentials.capabilities_effective & kCapSysResource) == 0)
+        return Failure{Errno::perm};
     {
         Guard guard{pipe.lock};
         TRY(pipe.resize(capacity));

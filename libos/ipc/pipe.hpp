@@ -8,7 +8,6 @@ namespace postern::libos {
 
 inline constexpr u64 kPipeBuf = 4096;              ///< PIPE_BUF: writes up to here are not mixed with others'
 inline constexpr u64 kPipeDefaultSize = 64 << 10;
-inline constexpr u64 kPipeLargestSize = 1 << 20;   ///< /proc/sys/fs/pipe-max-size
 
 class Pipe;
 

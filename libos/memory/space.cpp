@@ -9,6 +9,7 @@
 #include "libos/gate.hpp"
 #include "libos/memory/doomed.hpp"
 #include "libos/memory/shared_memory.hpp"
+#include "libos/proc/settings.hpp"
 #include "libos/process/process.hpp"
 #include "libos/shared/arena.hpp"
 
@@ -17,7 +18,6 @@ namespace postern::libos {
 namespace {
 
 constexpr u32 kSpareNodes = 6;       // mremap carves two ranges (two splits each) and inserts one mapping
-constexpr u64 kMappingLimit = 65530; // vm.max_map_count
 constexpr u64 kLimitAddressSpace = 9;
 
 class TryGuard {
@@ -253,7 +253,7 @@ Res<u64> Space::map_locked(u64 address, u64 size, u32 prot, u32 flags, File* fil
     size = page_ceil(size);
     if (file != nullptr && offset + size < offset) return Failure{Errno::overflow};
     if ((flags & kMapFlagHugeTlb) != 0) return Failure{file != nullptr ? Errno::inval : Errno::nomem};
-    if (tree_.size() >= kMappingLimit) return Failure{Errno::nomem};
+    if (tree_.size() >= settings().mapping_limit) return Failure{Errno::nomem};
 
     Mapping mapping;
     mapping.prot = prot & 7;
@@ -326,6 +326,10 @@ Res<void> Space::unmap(u64 address, u64 size) {
     Guard guard{lock_};
     TRY(prepare());
     u64 end = address + page_ceil(size);
+    MappingNode* inside = tree_.at_or_above(address);
+    if (inside != nullptr && inside->mapping.start < address && inside->mapping.end > end &&
+        tree_.size() >= settings().mapping_limit)
+        return Failure{Errno::nomem};  // a hole makes two of one
     announce_code(address, end);
     release_host(address, end);
     carve(address, end, doomed);

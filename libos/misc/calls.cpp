@@ -2,6 +2,8 @@
 // The system as a whole: name, memory, randomness; and refusals as an unprivileged container shows them.
 #include "base/memory.hpp"
 #include "libos/gate.hpp"
+#include "libos/proc/settings.hpp"
+#include "libos/proc/system.hpp"
 #include "libos/process/process.hpp"
 #include "libos/shared/arena.hpp"
 #include "libos/syscall/table.hpp"
@@ -34,13 +36,57 @@ Res<i64> sys_uname(Thread&, Arguments arguments) {
     NewUtsname names;
     memset(&names, 0, sizeof names);
     copy_string(names.system, sizeof names.system, "Linux");
-    copy_string(names.node, sizeof names.node, "postern");
-    copy_string(names.release, sizeof names.release, "6.1.0-postern");
-    copy_string(names.version, sizeof names.version, "#1 SMP PREEMPT_DYNAMIC Postern");
+    read_name(settings().node, names.node);
+    copy_string(names.release, sizeof names.release, kSystemRelease);
+    copy_string(names.version, sizeof names.version, kSystemVersion);
     copy_string(names.machine, sizeof names.machine, "x86_64");
-    copy_string(names.domain, sizeof names.domain, "(none)");
+    read_name(settings().domain, names.domain);
     TRY(write_user(arguments[0], names));
     return 0;
+}
+
+namespace {
+
+Res<i64> store_name(Thread& thread, char (&name)[Settings::kNameSize], Arguments arguments) {
+    constexpr u32 kCapabilityAdmin = 21;
+    if ((thread.process->credentials.capabilities_effective >> kCapabilityAdmin & 1) == 0) return Failure{Errno::perm};
+    i32 size = static_cast<i32>(arguments[1]);
+    if (size < 0 || size >= static_cast<i32>(Settings::kNameSize)) return Failure{Errno::inval};
+    char fresh[Settings::kNameSize];
+    TRY(copy_in(fresh, arguments[0], static_cast<u32>(size)));
+    TRY(set_name(name, {fresh, static_cast<u32>(size)}));
+    return 0;
+}
+
+}  // namespace
+
+Res<i64> sys_sethostname(Thread& thread, Arguments arguments) { return store_name(thread, settings().node, arguments); }
+Res<i64> sys_setdomainname(Thread& thread, Arguments arguments) {
+    return store_name(thread, settings().domain, arguments);
+}
+
+/// sysfs(2), obsolete: names and numbers of the file systems that /proc/filesystems lists.
+Res<i64> sys_sysfs(Thread&, Arguments arguments) {
+    static constexpr const char* kNames[] = {"sysfs", "tmpfs", "proc", "devtmpfs", "pipefs", "sockfs", "postern"};
+    constexpr u32 kCount = sizeof kNames / sizeof kNames[0];
+    switch (static_cast<u32>(arguments[0])) {
+        case 1: {
+            char name[64];
+            auto length = copy_in_string(name, arguments[1], sizeof name);
+            if (!length.ok() && length.error() != Errno::nametoolong) return Failure{length.error()};
+            if (length.ok())
+                for (u32 index = 0; index < kCount; ++index)
+                    if (strlen(kNames[index]) == length.value() && memcmp(kNames[index], name, length.value()) == 0)
+                        return static_cast<i64>(index);
+            return Failure{Errno::inval};
+        }
+        case 2:
+            if (static_cast<u32>(arguments[1]) >= kCount) return Failure{Errno::inval};
+            TRY(copy_out(arguments[2], kNames[arguments[1]], strlen(kNames[arguments[1]]) + 1));
+            return 0;
+        case 3: return static_cast<i64>(kCount);
+        default: return Failure{Errno::inval};
+    }
 }
 
 Res<i64> sys_sysinfo(Thread&, Arguments arguments) {

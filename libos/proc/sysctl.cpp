@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// /proc/sys and /sys: the few values that C libraries and runtimes look at. None can be changed.
+// /proc/sys and /sys: the values that C libraries and runtimes look at. Those that are obeyed can be changed by
+// who has the right to.
 #include "base/memory.hpp"
-#include "libos/ipc/pipe.hpp"
 #include "libos/process/table.hpp"
+#include "libos/proc/settings.hpp"
 #include "libos/proc/system.hpp"
 #include "libos/shared/arena.hpp"
 
@@ -32,20 +33,56 @@ Res<void> write_version(const Subject&, ProcText& text) {
     text.add(kSystemVersion, '\n');
     return {};
 }
-Res<void> write_node(const Subject&, ProcText& text) {
-    text.add(kSystemNode, '\n');
+using Name = char[Settings::kNameSize];
+template <Name Settings::* kName>
+Res<void> write_name(const Subject&, ProcText& text) {
+    Name name;
+    read_name(settings().*kName, name);
+    text.add(&name[0], '\n');
     return {};
 }
-Res<void> write_number_limit(const Subject&, ProcText& text) {
-    text.add(kNumberLimit, '\n');
+template <Name Settings::* kName>
+Res<void> store_name(const Subject&, std::string_view fresh) {
+    for (usize at = 0; at < fresh.size(); ++at)
+        if (fresh[at] == '\n' || fresh[at] == 0) fresh = {fresh.data(), at};
+    if (fresh.size() >= Settings::kNameSize) fresh = {fresh.data(), Settings::kNameSize - 1};
+    return set_name(settings().*kName, fresh);
+}
+
+/// A decimal number with blanks around it.
+Res<u64> parse_value(std::string_view text) {
+    auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\n' || c == 0; };
+    while (!text.empty() && blank(text.front())) text.remove_prefix(1);
+    while (!text.empty() && blank(text.back())) text.remove_suffix(1);
+    if (text.empty()) return Failure{Errno::inval};
+    u64 value = 0;
+    for (char digit : text)
+        if (digit < '0' || digit > '9' || __builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, static_cast<u64>(digit - '0'), &value))
+            return Failure{Errno::inval};
+    return value;
+}
+template <u64 Settings::* kLimit>
+Res<void> write_limit(const Subject&, ProcText& text) {
+    text.add(settings().*kLimit, '\n');
+    return {};
+}
+template <u64 Settings::* kLimit, u64 kLeast, u64 kMost>
+Res<void> store_limit(const Subject&, std::string_view text) {
+    u64 value = TRY(parse_value(text));
+    if (value < kLeast || value > kMost) return Failure{Errno::inval};
+    settings().*kLimit = value;
+    return {};
+}
+Res<void> store_pipe_limit(const Subject&, std::string_view text) {
+    u64 value = TRY(parse_value(text)), rounded = kPageSize;
+    if (value == 0 || value > 1u << 31) return Failure{Errno::inval};
+    while (rounded < value) rounded *= 2;
+    settings().pipe_limit = rounded;
     return {};
 }
 Res<void> write_thread_limit(const Subject&, ProcText& text) {
     text.add(g_parameters->process_limit, '\n');
-    return {};
-}
-Res<void> write_pipe_limit(const Subject&, ProcText& text) {
-    text.add(kPipeLargestSize, '\n');
     return {};
 }
 Res<void> write_mmap_minimum(const Subject&, ProcText& text) {
@@ -92,6 +129,9 @@ Res<void> write_processors(const Subject&, ProcText& text) {
 constexpr Node file(const char* name, TextWriter text, u32 mode = 0444) {
     return {.name = name, .kind = NodeKind::file, .mode = mode, .text = text};
 }
+constexpr Node setting(const char* name, TextWriter text, TextStore store) {
+    return {.name = name, .kind = NodeKind::file, .mode = 0644, .text = text, .store = store};
+}
 template <u32 kCount>
 constexpr Node directory(const char* name, const Node (&children)[kCount]) {
     return {.name = name, .kind = NodeKind::directory, .mode = 0555, .children = children, .child_count = kCount};
@@ -104,18 +144,19 @@ constexpr Node kRandom[] = {
 };
 constexpr Node kKernel[] = {
     file("cap_last_cap", constant<"40\n">), file("core_pattern", constant<"core\n">),
-    file("domainname", constant<"(none)\n">), file("hostname", write_node), file("msgmax", constant<"8192\n">),
+    setting("domainname", write_name<&Settings::domain>, store_name<&Settings::domain>),
+    setting("hostname", write_name<&Settings::node>, store_name<&Settings::node>), file("msgmax", constant<"8192\n">),
     file("msgmnb", constant<"16384\n">), file("msgmni", constant<"32000\n">), file("ngroups_max", constant<"65536\n">),
     file("osrelease", write_release), file("ostype", constant<"Linux\n">), file("overflowgid", constant<"65534\n">),
     file("overflowuid", constant<"65534\n">), file("perf_event_paranoid", constant<"4\n">),
-    file("pid_max", write_number_limit), directory("random", kRandom), file("randomize_va_space", constant<"2\n">),
+    setting("pid_max", write_limit<&Settings::number_limit>, store_limit<&Settings::number_limit, 301, 4194304>), directory("random", kRandom), file("randomize_va_space", constant<"2\n">),
     file("sem", constant<"32000\t1024000000\t500\t32000\n">), file("shmall", constant<"18446744073692774399\n">),
-    file("shmmax", constant<"18446744073692774399\n">), file("shmmni", constant<"4096\n">),
+    file("shmmax", constant<"18446744073692774399\n">), file("shmmni", constant<"4096\n">), file("tainted", constant<"0\n">),
     file("threads-max", write_thread_limit), file("unprivileged_userns_clone", constant<"0\n">),
     file("version", write_version), empty("yama"),
 };
 constexpr Node kVm[] = {
-    file("max_map_count", constant<"65530\n">), file("mmap_min_addr", write_mmap_minimum),
+    setting("max_map_count", write_limit<&Settings::mapping_limit>, store_limit<&Settings::mapping_limit, 0, 0x7fff'ffff>), file("mmap_min_addr", write_mmap_minimum),
     file("nr_hugepages", constant<"0\n">), file("overcommit_memory", constant<"0\n">),
     file("overcommit_ratio", constant<"50\n">), file("swappiness", constant<"60\n">),
 };
@@ -127,7 +168,8 @@ constexpr Node kEpoll[] = {file("max_user_watches", constant<"524288\n">)};
 constexpr Node kFs[] = {
     directory("epoll", kEpoll), file("file-max", constant<"9223372036854775807\n">),
     file("file-nr", constant<"0\t0\t9223372036854775807\n">), directory("inotify", kInotify),
-    file("nr_open", constant<"1048576\n">), file("pipe-max-size", write_pipe_limit),
+    file("nr_open", constant<"1048576\n">), setting("pipe-max-size", write_limit<&Settings::pipe_limit>, store_pipe_limit),
+    file("pipe-user-pages-hard", constant<"0\n">), file("pipe-user-pages-soft", constant<"0\n">),
     file("protected_hardlinks", constant<"1\n">), file("protected_symlinks", constant<"1\n">),
 };
 constexpr Node kCore[] = {file("somaxconn", constant<"4096\n">)};

@@ -10,6 +10,8 @@ inline constexpr char kSystemRelease[] = "6.1.0-postern";
 inline constexpr char kSystemVersion[] = "#1 SMP PREEMPT_DYNAMIC Postern";
 inline constexpr char kSystemNode[] = "postern";
 
+Res<void> write_configuration(const Subject& subject, ProcText& text);  ///< /proc/config.gz
+
 /// What lies in /proc/sys, for the table of /proc.
 inline constexpr u32 kProcSysCount = 4;
 extern const Node kProcSysNodes[kProcSysCount];

@@ -220,7 +220,8 @@ constexpr Node file(const char* name, TextWriter text, u32 mode = 0444) {
 constexpr Node kNet[] = {file("dev", write_network_devices), file("unix", write_nothing)};
 
 constexpr Node kRootNodes[] = {
-    file("cgroups", write_cgroups), file("cmdline", write_boot_line), file("cpuinfo", write_processors),
+    file("cgroups", write_cgroups), file("cmdline", write_boot_line),
+    file("config.gz", write_configuration), file("cpuinfo", write_processors),
     file("devices", write_devices), file("filesystems", write_file_systems), file("interrupts", write_nothing),
     file("loadavg", write_load), file("meminfo", write_memory), file("modules", write_nothing),
     {.name = "mounts", .kind = NodeKind::link, .mode = 0777, .target = "self/mounts"},

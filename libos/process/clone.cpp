@@ -71,7 +71,16 @@ void inherit_thread(Thread& child, const Thread& parent) {
     child.affinity = parent.affinity;
     child.nice = parent.nice;
     child.scheduler = parent.scheduler;
-    child.timer_slack = parent.timer_slack;
+    child.real_time_priority = parent.real_time_priority;
+    child.io_priority = parent.io_priority;
+    child.timer_slack = child.default_timer_slack = parent.timer_slack;
+    if (parent.reset_on_fork != 0) {
+        bool real_time = parent.scheduler == 1 || parent.scheduler == 2 || parent.scheduler == 6;
+        if (real_time) child.scheduler = child.real_time_priority = 0;
+        if (real_time || child.nice < 0) child.nice = 0;
+    } else {
+        memcpy(child.deadline, parent.deadline, sizeof child.deadline);
+    }
     memcpy(child.name, parent.name, sizeof child.name);
 }
 

@@ -11,6 +11,19 @@ namespace {
 
 constexpr u64 kCapabilityCount = 41;
 constexpr u64 kCapSetpcap = 1 << 8;
+constexpr u32 kNoAmbientRaise = 1 << 6;  // SECBIT_NO_CAP_AMBIENT_RAISE
+
+/// PR_SET_SECUREBITS (capabilities(7)): each even bit has its lock above it.
+Res<void> set_secure_bits(Process& process, u64 value) {
+    Credentials& credentials = process.credentials;
+    constexpr u32 kLocks = 0xaa;
+    u32 old = credentials.securebits, fresh = static_cast<u32>(value);
+    if ((value & ~0xffull) != 0 || (credentials.capabilities_effective & kCapSetpcap) == 0 ||
+        ((old & kLocks) >> 1 & (old ^ fresh)) != 0 || (old & kLocks & ~fresh) != 0)
+        return Failure{Errno::perm};
+    credentials.securebits = fresh;
+    return {};
+}
 
 Res<i64> ambient(Process& process, Arguments arguments) {
     Credentials& credentials = process.credentials;
@@ -26,6 +39,7 @@ Res<i64> ambient(Process& process, Arguments arguments) {
     switch (arguments[1]) {
         case 1: return (credentials.capabilities_ambient & bit) != 0 ? 1 : 0;
         case 2:
+            if ((credentials.securebits & kNoAmbientRaise) != 0) return Failure{Errno::perm};
             if ((credentials.capabilities_permitted & credentials.capabilities_inheritable & bit) == 0)
                 return Failure{Errno::perm};
             credentials.capabilities_ambient |= bit;
@@ -53,10 +67,11 @@ Res<i64> sys_prctl(Thread& thread, Arguments arguments) {
             if (value > 1) return Failure{Errno::inval};
             process.dumpable = static_cast<u32>(value);
             return 0;
-        case 7: return static_cast<i64>(process.keep_capabilities);
+        case 7: return (credentials.securebits & kKeepCapabilities) != 0 ? 1 : 0;
         case 8:
             if (value > 1) return Failure{Errno::inval};
-            process.keep_capabilities = static_cast<u32>(value);
+            if ((credentials.securebits & kKeepCapabilities << 1) != 0) return Failure{Errno::perm};
+            credentials.securebits = (credentials.securebits & ~kKeepCapabilities) | (value != 0 ? kKeepCapabilities : 0);
             return 0;
         case 13: return 0;  // PR_GET_TIMING: statistical
         case 14: return value == 0 ? Res<i64>{i64{0}} : Res<i64>{Failure{Errno::inval}};
@@ -82,11 +97,11 @@ Res<i64> sys_prctl(Thread& thread, Arguments arguments) {
         case 26: return value == 1 ? Res<i64>{i64{0}} : Res<i64>{Failure{Errno::inval}};
         case 27: return static_cast<i64>(credentials.securebits);
         case 28:
-            if ((credentials.capabilities_effective & kCapSetpcap) == 0) return Failure{Errno::perm};
-            if ((value & ~0xffull) != 0) return Failure{Errno::perm};
-            credentials.securebits = static_cast<u32>(value);
+            TRY(set_secure_bits(process, value));
             return 0;
-        case 29: thread.timer_slack = value == 0 || value > ~0u ? 50000 : static_cast<u32>(value); return 0;
+        case 29: 
+            thread.timer_slack = value == 0 || value > ~0u ? thread.default_timer_slack : static_cast<u32>(value);
+            return 0;
         case 30: return static_cast<i64>(thread.timer_slack);
         case 36: process.child_subreaper = value != 0 ? 1 : 0; return 0;
         case 37: TRY(write_user(value, process.child_subreaper)); return 0;
@@ -99,7 +114,7 @@ Res<i64> sys_prctl(Thread& thread, Arguments arguments) {
             return static_cast<i64>(process.no_new_privileges);
         case 40: TRY(write_user(value, thread.clear_child_tid)); return 0;
         case 41: return rest ? Res<i64>{Failure{Errno::inval}} : Res<i64>{i64{0}};  // PR_SET_THP_DISABLE: a hint
-        case 42: return 0;
+        case 42: return rest || value != 0 ? Res<i64>{Failure{Errno::inval}} : Res<i64>{i64{0}};
         case 47: return ambient(process, arguments);
         default: return Failure{Errno::inval};
     }

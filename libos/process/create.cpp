@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The family's first process, and how threads of the library OS begin.
+#include "base/format.hpp"
 #include "base/memory.hpp"
 #include "libos/fs/fd_table.hpp"
 #include "libos/fs/path.hpp"
 #include "libos/memory/space.hpp"
 #include "libos/process/table.hpp"
+#include "libos/proc/settings.hpp"
 #include "libos/shared/arena.hpp"
 #include "libos/shared/layout.hpp"
 #include "libos/shared/stacks.hpp"
@@ -50,6 +52,28 @@ void set_first_credentials(Credentials& credentials, u32 user, u32 group) {
     if (user == 0) credentials.capabilities_effective = credentials.capabilities_permitted = kAllCapabilities;
 }
 
+/// Number 1 stands for the family's outside: the parent of orphans, which programs look for in /proc and elsewhere. It
+/// has no picoprocess and ignores all signals.
+Res<void> create_outside(const gate::LibOsParameters& parameters) {
+    Process* process = TRY(arena::create<Process>());
+    Thread* thread = TRY(thread_create());
+    set_first_credentials(process->credentials, 0, 0);
+    set_default_limits(*process, parameters);
+    copy_string(process->executable, sizeof process->executable, "/postern");
+    copy_string(thread->name, sizeof thread->name, "postern");
+    process->start_time = monotonic_now();
+    thread->process = process;
+    thread->block_mode = BlockMode::on_word;
+    Guard guard{process_table_lock()};
+    process->pid = process->pgid = process->sid = thread->tid = kOutside;
+    enter_process(*process, nullptr);
+    enter_thread(*thread);
+    process->threads.push_back(*thread);
+    process->thread_count = 1;
+    process->state = ProcessState::running;
+    return {};
+}
+
 }  // namespace
 
 Res<Process*> create_first_process(const gate::LibOsParameters& parameters) {
@@ -59,6 +83,8 @@ Res<Process*> create_first_process(const gate::LibOsParameters& parameters) {
     table->deaths_seen = parameters.deaths != nullptr ? parameters.deaths[0] : 0;
     arena::header().roots[kRootSharedFutexes] = TRY(arena::allocate(kFutexBuckets * sizeof(u32)));
     locks_join(parameters.process_id);
+    TRY(create_settings());
+    TRY(create_outside(parameters));
 
     Process* process = TRY(arena::create<Process>());
     Thread* thread = TRY(thread_create());

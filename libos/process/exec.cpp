@@ -181,7 +181,7 @@ void finish_exec(Thread& thread, std::string_view executable, std::string_view a
         credentials.capabilities_permitted = credentials.capabilities_ambient;
         credentials.capabilities_effective = credentials.capabilities_ambient;
     }
-    process.keep_capabilities = 0;
+    process.credentials.securebits &= ~kKeepCapabilities;
     process.dumpable = 1;
     copy_string(process.executable, sizeof process.executable, executable);
     set_text(process, process.command_line, process.command_line_size, arguments);

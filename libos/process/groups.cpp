@@ -60,10 +60,7 @@ Res<i64> sys_getpgid(Thread& thread, Arguments arguments) {
     if (pid == 0) return static_cast<i64>(thread.process->pgid);
     Guard guard{process_table_lock()};
     Process* target = pid > 0 ? find_process_locked(static_cast<u32>(pid)) : nullptr;
-    if (target == nullptr) {
-        if (pid == 1) return 1;
-        return Failure{Errno::srch};
-    }
+    if (target == nullptr) return Failure{Errno::srch};
     return static_cast<i64>(target->pgid);
 }
 
@@ -72,10 +69,7 @@ Res<i64> sys_getsid(Thread& thread, Arguments arguments) {
     if (pid == 0) return static_cast<i64>(thread.process->sid);
     Guard guard{process_table_lock()};
     Process* target = pid > 0 ? find_process_locked(static_cast<u32>(pid)) : nullptr;
-    if (target == nullptr) {
-        if (pid == 1) return 1;
-        return Failure{Errno::srch};
-    }
+    if (target == nullptr) return Failure{Errno::srch};
     return static_cast<i64>(target->sid);
 }
 

@@ -18,10 +18,12 @@ bool capable(const Credentials& credentials, u64 bit) { return (credentials.capa
 /// What changing identities does to capabilities (capabilities(7), "Effect of user ID changes").
 void adjust_capabilities(Process& process, const Credentials& old) {
     Credentials& now = process.credentials;
+    if (old.euid != now.euid || old.egid != now.egid) process.dumpable = 0;
+    if ((now.securebits & kNoSetuidFixup) != 0) return;
     bool had_root = old.uid == 0 || old.euid == 0 || old.suid == 0;
     bool has_root = now.uid == 0 || now.euid == 0 || now.suid == 0;
     if (had_root && !has_root) {
-        if (process.keep_capabilities == 0) {
+        if ((now.securebits & kKeepCapabilities) == 0) {
             now.capabilities_permitted = 0;
             now.capabilities_ambient = 0;
         }
@@ -29,7 +31,6 @@ void adjust_capabilities(Process& process, const Credentials& old) {
     }
     if (old.euid == 0 && now.euid != 0) now.capabilities_effective = 0;
     if (old.euid != 0 && now.euid == 0) now.capabilities_effective = now.capabilities_permitted;
-    if (old.euid != now.euid || old.egid != now.egid) process.dumpable = 0;
 }
 
 Res<void> set_users(Process& process, u32 real, u32 effective, u32 saved) {
@@ -177,6 +178,14 @@ Res<i64> sys_setfsuid(Thread& thread, Arguments arguments) {
     if (id == credentials.uid || id == credentials.euid || id == credentials.suid || id == old ||
         (id != kUnchanged && capable(credentials, kCapSetuid)))
         credentials.fsuid = id;
+    // As the file system's user goes, so do the capabilities on files.
+    constexpr u64 kFileCapabilities = 1ull << 32 | 1 << 27 | 1 << 9 | 0x1f;
+    if ((credentials.securebits & kNoSetuidFixup) == 0 && (old == 0) != (credentials.fsuid == 0)) {
+        if (old == 0)
+            credentials.capabilities_effective &= ~kFileCapabilities;
+        else
+            credentials.capabilities_effective |= credentials.capabilities_permitted & kFileCapabilities;
+    }
     return static_cast<i64>(old);
 }
 
@@ -204,9 +213,13 @@ Res<i64> sys_setgroups(Thread& thread, Arguments arguments) {
     if (!capable(credentials, kCapSetgid)) return Failure{Errno::perm};
     u32 count = static_cast<u32>(arguments[0]);
     constexpr u32 kMost = sizeof credentials.groups / sizeof credentials.groups[0];
-    if (count > kMost) return Failure{count > 65536 ? Errno::inval : Errno::nomem};
+    if (count > 65536) return Failure{Errno::inval};
     u32 groups[kMost];
-    TRY(copy_in(groups, arguments[1], count * sizeof(u32)));
+    TRY(copy_in(groups, arguments[1], (count < kMost ? count : kMost) * sizeof(u32)));
+    if (count > kMost) {
+        (void)TRY(load_user_u32(arguments[1] + (count - 1) * sizeof(u32)));
+        return Failure{Errno::nomem};
+    }
     memcpy(credentials.groups, groups, count * sizeof(u32));
     credentials.group_count = count;
     return 0;

@@ -19,6 +19,9 @@ struct FsContext; // fs/context.hpp (arena): root, working directory, umask
 struct Timers;    // time/timers.hpp (arena)
 struct Process;
 
+/// Bits of Credentials::securebits (capabilities(7)).
+inline constexpr u32 kNoSetuidFixup = 1 << 2, kKeepCapabilities = 1 << 4;
+
 struct Credentials {
     u32 uid, euid, suid, fsuid;
     u32 gid, egid, sgid, fsgid;
@@ -79,8 +82,12 @@ struct Thread {
     u64 fault_trap = 0, fault_error = 0, fault_address = 0;  ///< last fault, as signal frames show it
     u64 affinity = ~0ull;
     i32 nice = 0;
-    u32 scheduler = 0;               ///< SCHED_OTHER, SCHED_BATCH or SCHED_IDLE
-    u32 timer_slack = 50000;
+    u32 scheduler = 0;               ///< SCHED_*
+    u32 real_time_priority = 0;      ///< of FIFO and RR
+    u32 reset_on_fork = 0;           ///< SCHED_RESET_ON_FORK
+    u64 deadline[3] = {};            ///< of DEADLINE: runtime, deadline, period
+    u32 io_priority = 0;             ///< ioprio_set(2)
+    u32 timer_slack = 50000, default_timer_slack = 50000;
 };
 
 enum class ProcessState : u32 { free, starting, running, stopped, zombie, reaped };
@@ -113,7 +120,7 @@ struct Process {
     u64 cpu_user_children = 0, cpu_system_children = 0;  ///< nanoseconds
     u64 start_time = 0;              ///< Clock::monotonic
     u64 start_stack = 0;             ///< where the program found its argument count: /proc/PID/auxv lies above
-    u32 dumpable = 1, no_new_privileges = 0, child_subreaper = 0, parent_death_signal = 0, keep_capabilities = 0;
+    u32 dumpable = 1, no_new_privileges = 0, child_subreaper = 0, parent_death_signal = 0;
     u32 personality = 0;
     u32 did_exec = 0;
     char executable[4096] = {};      ///< canonical path, for /proc/PID/exe

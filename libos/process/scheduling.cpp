@@ -32,14 +32,37 @@ Res<i64> with_thread(Thread& caller, u64 number, Use use) {
     return use(*thread);
 }
 
-Res<i64> set_policy(Thread& thread, u32 policy, i32 priority) {
+constexpr u32 kResetOnFork = 0x4000'0000, kCapabilityNice = 23, kLimitRealTime = 14;
+
+bool may_raise(const Thread& caller) {
+    return (caller.process->credentials.capabilities_effective >> kCapabilityNice & 1) != 0;
+}
+/// May the caller change how `thread` is scheduled?
+bool may_schedule(const Thread& caller, const Thread& thread) {
+    const Credentials &mine = caller.process->credentials, &theirs = thread.process->credentials;
+    return mine.euid == theirs.uid || mine.euid == theirs.euid || may_raise(caller);
+}
+
+Res<void> check_policy(u32 policy, i32 priority) {
     if (!known(policy)) return Failure{Errno::inval};
-    if (real_time(policy)) {
-        if (policy != kDeadline && (priority < 1 || priority > 99)) return Failure{Errno::inval};
-        return Failure{Errno::perm};
+    bool ranged = policy == kFifo || policy == kRoundRobin;
+    if (ranged ? priority < 1 || priority > 99 : priority != 0) return Failure{Errno::inval};
+    return {};
+}
+
+/// Remembers a policy. Real-time policies need what they need in Linux, though the host schedules as it did.
+Res<i64> set_policy(Thread& caller, Thread& thread, u32 policy, i32 priority, bool reset_on_fork) {
+    TRY(check_policy(policy, priority));
+    if (!may_schedule(caller, thread)) return Failure{Errno::perm};
+    if (real_time(policy) && !may_raise(caller)) {
+        u64 limit = thread.process->limits[kLimitRealTime][0];
+        bool same = policy == thread.scheduler && static_cast<u32>(priority) <= thread.real_time_priority;
+        if (policy == kDeadline || (!same && static_cast<u64>(priority) > limit)) return Failure{Errno::perm};
     }
-    if (priority != 0) return Failure{Errno::inval};
+    if (thread.reset_on_fork != 0 && !reset_on_fork && !may_raise(caller)) return Failure{Errno::perm};
     thread.scheduler = policy;
+    thread.real_time_priority = static_cast<u32>(priority);
+    thread.reset_on_fork = reset_on_fork ? 1 : 0;
     return 0;
 }
 
@@ -67,6 +90,7 @@ Res<i64> sys_sched_setaffinity(Thread& caller, Arguments arguments) {
     TRY(copy_in(&mask, arguments[2], arguments[1] < 8 ? arguments[1] : 8));
     mask &= processors();
     return with_thread(caller, arguments[0], [&](Thread& thread) -> Res<i64> {
+        if (!may_schedule(caller, thread)) return Failure{Errno::perm};
         if (mask == 0) return Failure{Errno::inval};
         thread.affinity = mask;
         return 0;
@@ -75,21 +99,28 @@ Res<i64> sys_sched_setaffinity(Thread& caller, Arguments arguments) {
 
 Res<i64> sys_sched_getscheduler(Thread& caller, Arguments arguments) {
     return with_thread(caller, arguments[0],
-                       [](Thread& thread) -> Res<i64> { return static_cast<i64>(thread.scheduler); });
+                       [](Thread& thread) -> Res<i64> {
+                           return static_cast<i64>(thread.scheduler | (thread.reset_on_fork != 0 ? kResetOnFork : 0));
+                       });
 }
 
 Res<i64> sys_sched_setscheduler(Thread& caller, Arguments arguments) {
     i32 policy = static_cast<i32>(arguments[1]);
     if (arguments[2] == 0 || policy < 0) return Failure{Errno::inval};
     i32 priority = TRY(read_user<i32>(arguments[2]));
-    u32 wanted = static_cast<u32>(policy) & ~0x4000'0000u;  // SCHED_RESET_ON_FORK: nothing to reset
-    return with_thread(caller, arguments[0], [&](Thread& thread) { return set_policy(thread, wanted, priority); });
+    u32 wanted = static_cast<u32>(policy) & ~kResetOnFork;
+    if (wanted == kDeadline || !known(wanted)) return Failure{Errno::inval};
+    return with_thread(caller, arguments[0], [&](Thread& thread) {
+        return set_policy(caller, thread, wanted, priority, (static_cast<u32>(policy) & kResetOnFork) != 0);
+    });
 }
 
 Res<i64> sys_sched_getparam(Thread& caller, Arguments arguments) {
     if (arguments[1] == 0) return Failure{Errno::inval};
-    TRY(with_thread(caller, arguments[0], [](Thread&) -> Res<i64> { return 0; }));
-    TRY(write_user(arguments[1], i32{0}));
+    i64 priority = TRY(with_thread(caller, arguments[0], [](Thread& thread) -> Res<i64> {
+        return static_cast<i64>(thread.real_time_priority);
+    }));
+    TRY(write_user(arguments[1], static_cast<i32>(priority)));
     return 0;
 }
 
@@ -97,7 +128,9 @@ Res<i64> sys_sched_setparam(Thread& caller, Arguments arguments) {
     if (arguments[1] == 0) return Failure{Errno::inval};
     i32 priority = TRY(read_user<i32>(arguments[1]));
     return with_thread(caller, arguments[0],
-                       [&](Thread& thread) { return set_policy(thread, thread.scheduler, priority); });
+                       [&](Thread& thread) {
+                           return set_policy(caller, thread, thread.scheduler, priority, thread.reset_on_fork != 0);
+                       });
 }
 
 Res<i64> sys_sched_get_priority_max(Thread&, Arguments arguments) {
@@ -113,8 +146,13 @@ Res<i64> sys_sched_get_priority_min(Thread&, Arguments arguments) {
 }
 
 Res<i64> sys_sched_rr_get_interval(Thread& caller, Arguments arguments) {
-    TRY(with_thread(caller, arguments[0], [](Thread&) -> Res<i64> { return 0; }));
-    TRY(write_user(arguments[1], TimeSpec{0, 4'000'000}));
+    // What Linux would say: nothing for FIFO, its default slice for RR, a tick for the others.
+    i64 slice = TRY(with_thread(caller, arguments[0], [](Thread& thread) -> Res<i64> {
+        return thread.scheduler == kFifo || thread.scheduler == kDeadline ? 0
+               : thread.scheduler == kRoundRobin                          ? 100'000'000
+                                                                          : 4'000'000;
+    }));
+    TRY(write_user(arguments[1], TimeSpec{0, slice}));
     return 0;
 }
 
@@ -142,12 +180,34 @@ Res<i64> sys_sched_setattr(Thread& caller, Arguments arguments) {
     }
     SchedulingAttributes wanted = {};
     TRY(copy_in(&wanted, arguments[1], size < sizeof wanted ? size : sizeof wanted));
-    if (static_cast<i32>(wanted.policy) < 0) return Failure{Errno::inval};
+    for (u64 at = sizeof wanted; at < size; ++at) {
+        u8 byte = TRY(read_user<u8>(arguments[1] + at));
+        if (byte != 0) return Failure{Errno::toobig};
+    }
+    constexpr u64 kFlagReset = 1, kKnownFlags = 0x7f, kKeepPolicy = 8, kKeepParameters = 16;
+    if (static_cast<i32>(wanted.policy) < 0 || (wanted.flags & ~kKnownFlags) != 0) return Failure{Errno::inval};
     return with_thread(caller, arguments[0], [&](Thread& thread) -> Res<i64> {
-        TRY(set_policy(thread, wanted.policy, static_cast<i32>(wanted.priority)));
-        i32 nice = wanted.nice < -20 ? -20 : wanted.nice > 19 ? 19 : wanted.nice;
-        if (nice < thread.nice && thread.process->credentials.euid != 0) return Failure{Errno::perm};
+        u32 policy = (wanted.flags & kKeepPolicy) != 0 ? thread.scheduler : wanted.policy;
+        bool keep = (wanted.flags & kKeepParameters) != 0;
+        if (policy == kDeadline && !keep) {
+            constexpr u64 kLeast = 1024;
+            u64 period = wanted.period != 0 ? wanted.period : wanted.deadline;
+            if (wanted.deadline == 0 || wanted.runtime < kLeast || wanted.runtime > wanted.deadline ||
+                wanted.deadline > period || static_cast<i64>(wanted.deadline | period) < 0)
+                return Failure{Errno::inval};
+        }
+        u32 priority = keep ? thread.real_time_priority : wanted.priority;
+        i32 nice = keep ? thread.nice : wanted.nice < -20 ? -20 : wanted.nice > 19 ? 19 : wanted.nice;
+        if (real_time(policy)) nice = thread.nice;
+        TRY(check_policy(policy, static_cast<i32>(priority)));
+        if (nice < thread.nice && !may_raise(caller)) return Failure{Errno::perm};
+        TRY(set_policy(caller, thread, policy, static_cast<i32>(priority), (wanted.flags & kFlagReset) != 0));
         thread.nice = nice;
+        if (policy == kDeadline && !keep) {
+            thread.deadline[0] = wanted.runtime;
+            thread.deadline[1] = wanted.deadline;
+            thread.deadline[2] = wanted.period;
+        }
         return 0;
     });
 }
@@ -161,7 +221,14 @@ Res<i64> sys_sched_getattr(Thread& caller, Arguments arguments) {
     attributes.util_max = 1024;
     TRY(with_thread(caller, arguments[0], [&](Thread& thread) -> Res<i64> {
         attributes.policy = thread.scheduler;
-        attributes.nice = thread.nice;
+        attributes.flags = thread.reset_on_fork;
+        attributes.priority = thread.real_time_priority;
+        if (!real_time(thread.scheduler)) attributes.nice = thread.nice;
+        if (thread.scheduler == kDeadline) {
+            attributes.runtime = thread.deadline[0];
+            attributes.deadline = thread.deadline[1];
+            attributes.period = thread.deadline[2];
+        }
         return 0;
     }));
     TRY(copy_out(arguments[1], &attributes, attributes.size));
@@ -178,8 +245,17 @@ struct PriorityRequest {
     bool privileged;
     i64 result = 0;       ///< highest 20 - nice found
     bool found = false;
-    bool refused = false;
+    bool refused = false;  ///< EACCES
+    bool foreign = false;  ///< EPERM
+    const Credentials* caller = nullptr;
+    bool io = false;       ///< I/O priority: `value` as is, the result is the highest
 };
+
+/// Lower class numbers and levels are better; class 0 (none) is best effort's middle.
+bool better(u32 a, u32 b) {
+    auto rank = [](u32 value) { return value >> 13 == 0 ? 2u << 13 | 4 : value; };
+    return rank(a) < rank(b);
+}
 
 void visit_priority(Process& process, void* cookie) {
     auto& request = *static_cast<PriorityRequest*>(cookie);
@@ -191,7 +267,17 @@ void visit_priority(Process& process, void* cookie) {
                                           : process.credentials.uid == request.who;
         if (!match) continue;
         request.found = true;
-        if (request.set) {
+        const Credentials &mine = *request.caller, &theirs = process.credentials;
+        bool own = request.io ? theirs.uid == mine.euid || theirs.uid == mine.uid
+                              : theirs.uid == mine.euid || theirs.euid == mine.euid;
+        if (request.set && !own && !request.privileged) {
+            request.foreign = true;
+        } else if (request.io) {
+            if (request.set)
+                thread->io_priority = static_cast<u32>(request.value);
+            else if (request.result < 0 || better(thread->io_priority, static_cast<u32>(request.result)))
+                request.result = thread->io_priority;
+        } else if (request.set) {
             if (request.value < thread->nice && !request.privileged)
                 request.refused = true;
             else
@@ -213,9 +299,11 @@ Res<i64> priority(Thread& thread, Arguments arguments, bool set) {
     i32 value = static_cast<i32>(arguments[2]);
     request.value = value < -20 ? -20 : value > 19 ? 19 : value;
     request.set = set;
+    request.caller = &process.credentials;
     request.privileged = (process.credentials.capabilities_effective >> 23 & 1) != 0;  // CAP_SYS_NICE
     for_each_process(visit_priority, &request);
     if (!request.found) return Failure{Errno::srch};
+    if (request.foreign) return Failure{Errno::perm};
     if (request.refused) return Failure{Errno::acces};
     return request.result;
 }
@@ -224,6 +312,54 @@ Res<i64> priority(Thread& thread, Arguments arguments, bool set) {
 
 Res<i64> sys_getpriority(Thread& thread, Arguments arguments) { return priority(thread, arguments, false); }
 Res<i64> sys_setpriority(Thread& thread, Arguments arguments) { return priority(thread, arguments, true); }
+
+namespace {
+
+/// ioprio_get(2) and ioprio_set(2): remembered, as the other priorities are.
+Res<i64> io_priority(Thread& thread, Arguments arguments, bool set) {
+    enum : u32 { kProcess = 1, kGroup = 2, kUser = 3 };
+    constexpr u32 kCapabilityAdmin = 21;
+    u32 which = static_cast<u32>(arguments[0]), value = static_cast<u32>(arguments[2]);
+    Process& process = *thread.process;
+    const Credentials& credentials = process.credentials;
+    if (set) {
+        const u32 level = value & 0x1fff;
+        if (value >> 16 != 0 || level > 7) return Failure{Errno::inval};
+        switch (value >> 13) {
+            case 0:
+                if (level != 0) return Failure{Errno::inval};
+                break;
+            case 1:
+                if ((credentials.capabilities_effective >> kCapabilityAdmin & 1) == 0 && !may_raise(thread))
+                    return Failure{Errno::perm};
+                break;
+            case 2:
+            case 3: break;
+            default: return Failure{Errno::inval};
+        }
+    }
+    if (which < kProcess || which > kUser) return Failure{Errno::inval};
+    PriorityRequest request{};
+    request.which = which - 1;
+    request.who = static_cast<u32>(arguments[1]);
+    if (request.who == 0)
+        request.who = which == kProcess ? thread.tid : which == kGroup ? process.pgid : credentials.uid;
+    request.value = static_cast<i32>(value);
+    request.set = set;
+    request.io = true;
+    request.caller = &credentials;
+    request.privileged = may_raise(thread);
+    request.result = set ? 0 : -1;
+    for_each_process(visit_priority, &request);
+    if (!request.found) return Failure{Errno::srch};
+    if (request.foreign) return Failure{Errno::perm};
+    return request.result;
+}
+
+}  // namespace
+
+Res<i64> sys_ioprio_get(Thread& thread, Arguments arguments) { return io_priority(thread, arguments, false); }
+Res<i64> sys_ioprio_set(Thread& thread, Arguments arguments) { return io_priority(thread, arguments, true); }
 
 Res<i64> sys_getcpu(Thread&, Arguments arguments) {
     // The processor's and node's number as the vDSO reads them: the limit of a segment that the host sets up per

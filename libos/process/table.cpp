@@ -6,6 +6,7 @@
 #include "base/memory.hpp"
 #include "libos/fs/fd_table.hpp"
 #include "libos/fs/path.hpp"
+#include "libos/proc/settings.hpp"
 #include "libos/shared/arena.hpp"
 #include "libos/shared/layout.hpp"
 #include "libos/time/timers.hpp"
@@ -57,10 +58,11 @@ void for_each_process(void (*visit)(Process&, void*), void* cookie) {
 
 u32 allocate_number() {
     ProcessTable& table = process_table();
-    for (u32 tries = 0; tries < kNumberLimit; ++tries) {
-        u32 number = table.next_number;
+    const u32 limit = static_cast<u32>(settings().number_limit);
+    for (u32 tries = 0; tries < limit; ++tries) {
+        u32 number = table.next_number < limit ? table.next_number : 300;
         // After the first round start above the numbers that long-lived processes tend to have, as Linux does.
-        table.next_number = number + 1 == kNumberLimit ? 300 : number + 1;
+        table.next_number = number + 1 >= limit ? 300 : number + 1;
         if (find_process_locked(number) == nullptr && find_thread_locked(number) == nullptr &&
             !group_or_session(number))
             return number;
@@ -160,7 +162,6 @@ Res<Process*> process_copy(Process& from) {
     }
     process->dumpable = from.dumpable;
     process->no_new_privileges = from.no_new_privileges;
-    process->keep_capabilities = from.keep_capabilities;
     process->personality = from.personality;
     process->start_stack = from.start_stack;
     process->oom_score_adjustment = from.oom_score_adjustment;

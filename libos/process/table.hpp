@@ -7,11 +7,11 @@
 
 namespace postern::libos {
 
+inline constexpr u32 kOutside = 1;           ///< the number of what is no member: see create.cpp
 inline constexpr u32 kNumberBuckets = 256;
-inline constexpr u32 kNumberLimit = 32768;   ///< as pid_max's default
 inline constexpr u32 kFutexBuckets = 1024;
 
-enum ArenaRoot : u32 { kRootProcesses = 0, kRootSharedFutexes = 1 };
+enum ArenaRoot : u32 { kRootProcesses = 0, kRootSharedFutexes = 1, kRootSettings = 2 };
 
 struct ProcessTable {
     SharedLock lock;

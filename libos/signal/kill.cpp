@@ -11,6 +11,13 @@ namespace {
 
 constexpr i32 kFromTkill = -6;
 
+/// A thread's number stands for its process, as in Linux.
+Process* find_target(u32 number) {
+    if (Process* process = find_process_locked(number); process != nullptr) return process;
+    Thread* thread = find_thread_locked(number);
+    return thread != nullptr ? thread->process : nullptr;
+}
+
 bool may_signal(const Process& sender, const Process& target, u32 signal) {
     if (&sender == &target) return true;
     const Credentials &mine = sender.credentials, &theirs = target.credentials;
@@ -31,7 +38,7 @@ Res<i64> send_to_group(Process& sender, u32 group, u32 signal, const SignalInfo&
     bool found = false, sent = false;
     Errno error = Errno::srch;
     for (Process* process = table.processes.front(); process != nullptr; process = table.processes.next(*process)) {
-        if (process->pgid != group) continue;
+        if (process->pgid != group || process->pid == kOutside) continue;
         found = true;
         Res<void> result = send_to(sender, *process, nullptr, signal, info);
         if (result.ok())
@@ -48,7 +55,7 @@ Res<i64> send_to_all(Process& sender, u32 signal, const SignalInfo& info) {
     bool found = false;
     Errno error = Errno::ok;
     for (Process* process = table.processes.front(); process != nullptr; process = table.processes.next(*process)) {
-        if (process == &sender) continue;
+        if (process == &sender || process->pid == kOutside) continue;
         Res<void> result = send_to(sender, *process, nullptr, signal, info);
         if (!result.ok() && result.error() == Errno::perm) {
             if (!found) error = Errno::perm;
@@ -102,12 +109,10 @@ Res<i64> sys_kill(Thread& thread, Arguments arguments) {
     }
     Guard guard{process_table_lock()};
     if (pid > 0) {
-        Process* target = find_process_locked(static_cast<u32>(pid));
-        if (target == nullptr) {
-            if (pid == 1) return Failure{valid ? Errno::perm : Errno::inval};  // the family's outside
-            return Failure{Errno::srch};
-        }
+        Process* target = find_target(static_cast<u32>(pid));
+        if (target == nullptr) return Failure{Errno::srch};
         if (!valid) return Failure{Errno::inval};
+        if (pid == static_cast<i32>(kOutside) && signal != 0) return Failure{Errno::perm};
         TRY(send_to(sender, *target, nullptr, signal, info));
         return 0;
     }
@@ -142,7 +147,7 @@ Res<i64> sys_rt_sigqueueinfo(Thread& thread, Arguments arguments) {
     if ((info.code >= 0 || info.code == kFromTkill) && pid != static_cast<i32>(sender.pid)) return Failure{Errno::perm};
     if (signal > kSignalCount) return Failure{Errno::inval};
     Guard guard{process_table_lock()};
-    Process* target = pid > 0 ? find_process_locked(static_cast<u32>(pid)) : nullptr;
+    Process* target = pid > 0 ? find_target(static_cast<u32>(pid)) : nullptr;
     if (target == nullptr) return Failure{Errno::srch};
     TRY(send_to(sender, *target, nullptr, signal, info));
     return 0;

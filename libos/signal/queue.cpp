@@ -152,6 +152,7 @@ void retarget_signals(Process& process) {
 Res<void> queue_signal(Process& process, Thread* target, const SignalInfo& info) {
     u32 signal = static_cast<u32>(info.signal);
     u64 bit = signal_bit(signal);
+    if (process.pid == kOutside) return {};
     Guard guard{process.lock};
     if (process.state == ProcessState::zombie || process.state == ProcessState::reaped || process.exiting != 0)
         return {};

@@ -178,8 +178,7 @@ Res<i64> sys_nanosleep(Thread& thread, Arguments arguments) {
 
 Res<i64> sys_clock_nanosleep(Thread& thread, Arguments arguments) {
     const i32 number = static_cast<i32>(arguments[0]);
-    if (number == 3) return Failure{Errno::inval};  // a thread cannot sleep until it has used CPU time
-    if (number < 0 || number == 2 || (number >= 4 && number <= 6)) return Failure{Errno::opnotsupp};
+    if (number < 0 || number == 3 || number == 2 || (number >= 4 && number <= 6)) return Failure{Errno::opnotsupp};
     gate::Clock clock = TRY(wall_clock(number));
     auto request = TRY(read_user<TimeSpec>(arguments[2]));
     u64 time = TRY(to_nanoseconds(request));

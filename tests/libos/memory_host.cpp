@@ -3,6 +3,7 @@
 
 // Before <sys/stat.h>, whose macros share names with the members of Stat.
 #include "libos/fs/fd_table.hpp"
+#include "libos/proc/settings.hpp"
 #include "libos/shared/arena.hpp"
 
 #include <asm/prctl.h>
@@ -27,6 +28,10 @@ void log_line(std::string_view text) { std::printf("%.*s\n", static_cast<int>(te
 void panic(const char* what) {
     std::printf("panic: %s\n", what);
     std::abort();
+}
+Settings& settings() {
+    static Settings values;
+    return values;
 }
 void SharedLock::lock() {}
 void SharedLock::unlock() {}
