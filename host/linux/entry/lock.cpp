@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The lock of entry's own tables, and the way out when nothing else is left: a message and status 125.
 #include <linux/futex.h>
 
 #include "base/format.hpp"
