@@ -30,25 +30,18 @@ public:
     Result(const T& value) : ok_{true} { new (&value_) T(value); }
     Result(T&& value) : ok_{true} { new (&value_) T(std::move(value)); }
     template <class F>
-        requires std::is_convertible_v<F, E>
-    Result(Failure<F> failure) : ok_{false} {
-        new (&error_) E(failure.error);
-    }
+    requires std::is_convertible_v<F, E> Result(Failure<F> failure) : ok_{false} { new (&error_) E(failure.error); }
     Result(Result&& other) : ok_{other.ok_} {
         if (ok_)
             new (&value_) T(std::move(other.value_));
         else
             new (&error_) E(other.error_);
     }
-    Result(const Result&)
-        requires(!std::is_trivially_copyable_v<T>)
-    = delete;
-    Result(const Result&)
-        requires std::is_trivially_copyable_v<T>
+    Result(const Result&) requires(!std::is_trivially_copyable_v<T>) = delete;
+    Result(const Result&) requires std::is_trivially_copyable_v<T>
     = default;
     Result& operator=(const Result&) = delete;
-    ~Result()
-        requires std::is_trivially_destructible_v<T>
+    ~Result() requires std::is_trivially_destructible_v<T>
     = default;
     ~Result() {
         if (ok_) value_.~T();
@@ -90,8 +83,7 @@ public:
 
     Result() : error_{}, ok_{true} {}
     template <class F>
-        requires std::is_convertible_v<F, E>
-    Result(Failure<F> failure) : error_{failure.error}, ok_{false} {}
+    requires std::is_convertible_v<F, E> Result(Failure<F> failure) : error_{failure.error}, ok_{false} {}
 
     bool ok() const { return ok_; }
     explicit operator bool() const = delete;
@@ -111,18 +103,18 @@ private:
 }  // namespace postern
 
 /// Value of `expression`, or return its error from the enclosing function.
-#define TRY(expression)                                                             \
-    ({                                                                              \
-        auto try_result_ = (expression);                                            \
-        if (!try_result_.ok()) [[unlikely]]                                         \
-            return ::postern::Failure{try_result_.error()};                         \
-        try_result_.take();                                                         \
+#define TRY(expression)                                     \
+    ({                                                      \
+        auto try_result_ = (expression);                    \
+        if (!try_result_.ok()) [[unlikely]]                 \
+            return ::postern::Failure{try_result_.error()}; \
+        try_result_.take();                                 \
     })
 
 /// Value of `expression`; traps when it failed. Each use says in a comment why it cannot fail.
-#define MUST(expression)                                                            \
-    ({                                                                              \
-        auto must_result_ = (expression);                                           \
-        if (!must_result_.ok()) __builtin_trap();                                   \
-        must_result_.take();                                                        \
+#define MUST(expression)                          \
+    ({                                            \
+        auto must_result_ = (expression);         \
+        if (!must_result_.ok()) __builtin_trap(); \
+        must_result_.take();                      \
     })

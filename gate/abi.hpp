@@ -126,17 +126,17 @@ struct LibOsParameters {
     ThreadToken thread;              ///< the calling thread
     u32 process_id;                  ///< host number of this picoprocess, as in the deaths list
     u32 processor_count;
-    u64 memory_limit;                ///< bytes for the family
-    u64 process_limit;               ///< processes and threads for the family
-    u64 processor_features[4];       ///< HWCAP, HWCAP2, XSAVE area size, XCR0
-    u64 time_page;                   ///< address of an ELF image with time functions (vDSO), 0: none
-    u64 time_page_size;              ///< including data pages that precede it
-    u64 time_page_image;             ///< address of the ELF header inside it
-    const char* platform;            ///< AT_PLATFORM text
-    u64 user_low, user_high;         ///< addresses that the library OS may give to programs
-    u64 arena_size;                  ///< size of the stream "memory:arena", shared by the family
-    u32 user_id, group_id;           ///< numbers that the program sees as its own at start
-    const volatile u32* deaths;      ///< host's list: [0] count, [1..] process numbers, a ring of kDeathsCapacity
+    u64 memory_limit;            ///< bytes for the family
+    u64 process_limit;           ///< processes and threads for the family
+    u64 processor_features[4];   ///< HWCAP, HWCAP2, XSAVE area size, XCR0
+    u64 time_page;               ///< address of an ELF image with time functions (vDSO), 0: none
+    u64 time_page_size;          ///< including data pages that precede it
+    u64 time_page_image;         ///< address of the ELF header inside it
+    const char* platform;        ///< AT_PLATFORM text
+    u64 user_low, user_high;     ///< addresses that the library OS may give to programs
+    u64 arena_size;              ///< size of the stream "memory:arena", shared by the family
+    u32 user_id, group_id;       ///< numbers that the program sees as its own at start
+    const volatile u32* deaths;  ///< host's list: [0] count, [1..] process numbers, a ring of kDeathsCapacity
 };
 inline constexpr u32 kDeathsCapacity = 1000;
 

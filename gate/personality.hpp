@@ -24,26 +24,26 @@ inline constexpr u64 kNoSystemCall = ~0ull;
 
 /// At the GS base of every thread. Offsets are used by assembly (see entry code); the first 128 bytes never move.
 struct ThreadControl {
-    ThreadControl* self;       // 0
-    u64 guest_rsp;             // 8   scratch of the entry code
-    u64 stack_top;             // 16  where the entry code puts the Frame
-    u64 syscall_entry;         // 24  patched sites jump through here: rcx holds the return address
-    Frame* frame;              // 32  the program's registers while the library OS runs
-    volatile u32 pending;      // 40  not 0: the personality's exception callback is owed an interrupt
-    u32 external;              // 44  ExternalRequest bits gathered since the last interrupt callback
-    u64 resume_rip;            // 48  scratch of the resume code
-    void* context;             // 56  the personality's thread context
-    u64 async_rip;             // 64  scratch: where the program was when an exception or interrupt came
-    u64 async_rsp;             // 72
-    u64 async_rcx;             // 80
-    u64 stack_low;             // 88
-    u32 host_id;               // 96  host number of the thread
-    u32 in_host;               // 100 not 0 while host code of this thread runs that must not be interrupted
-    ThreadToken token;         // 104
-    u64 parameter;             // 112
-    u64 async_flags;           // 120
-    ExceptionInfo exception;   // 128
-    u64 gate_calls;            ///< counters for --stats
+    ThreadControl* self;      // 0
+    u64 guest_rsp;            // 8   scratch of the entry code
+    u64 stack_top;            // 16  where the entry code puts the Frame
+    u64 syscall_entry;        // 24  patched sites jump through here: rcx holds the return address
+    Frame* frame;             // 32  the program's registers while the library OS runs
+    volatile u32 pending;     // 40  not 0: the personality's exception callback is owed an interrupt
+    u32 external;             // 44  ExternalRequest bits gathered since the last interrupt callback
+    u64 resume_rip;           // 48  scratch of the resume code
+    void* context;            // 56  the personality's thread context
+    u64 async_rip;            // 64  scratch: where the program was when an exception or interrupt came
+    u64 async_rsp;            // 72
+    u64 async_rcx;            // 80
+    u64 stack_low;            // 88
+    u32 host_id;              // 96  host number of the thread
+    u32 in_host;              // 100 not 0 while host code of this thread runs that must not be interrupted
+    ThreadToken token;        // 104
+    u64 parameter;            // 112
+    u64 async_flags;          // 120
+    ExceptionInfo exception;  // 128
+    u64 gate_calls;           ///< counters for --stats
     u64 host_calls;
     u64 system_calls;
     u64 reserved[8];

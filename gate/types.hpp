@@ -87,29 +87,29 @@ enum AllocFlags : u32 {
     kAllocPopulate = 16,
 };
 enum class FreeKind : u32 {
-    release = 0,   ///< the addresses become free
-    decommit = 1,  ///< contents are dropped; next touch reads zero (or the file)
-    lazy = 2,      ///< contents may be dropped when memory is short
-    remove = 3,    ///< shared stream mapping: the backing storage is given back and reads zero
-    will_need = 4, ///< a hint that the range is used soon
+    release = 0,    ///< the addresses become free
+    decommit = 1,   ///< contents are dropped; next touch reads zero (or the file)
+    lazy = 2,       ///< contents may be dropped when memory is short
+    remove = 3,     ///< shared stream mapping: the backing storage is given back and reads zero
+    will_need = 4,  ///< a hint that the range is used soon
 };
 
 // Streams --------------------------------------------------------------------------------------------------------
 
 enum Access : u32 { kAccessRead = 1, kAccessWrite = 2, kAccessAppend = 4, kAccessExecute = 8 };
 enum Create : u32 {
-    kCreateNever = 0,  ///< must exist
-    kCreateTry = 1,    ///< open or create
-    kCreateAlways = 2, ///< must not exist
+    kCreateNever = 0,   ///< must exist
+    kCreateTry = 1,     ///< open or create
+    kCreateAlways = 2,  ///< must not exist
 };
 enum OpenOptions : u32 {
     kOpenNonBlocking = 1,
-    kOpenNoFollow = 2,       ///< do not follow a symbolic link in the last component (Err::too_many_links)
-    kOpenDirectory = 4,      ///< must be a directory
-    kOpenLink = 8,           ///< open the symbolic link itself; reading gives its target
-    kOpenTruncate = 16,      ///< length becomes 0
-    kOpenMakeDirectory = 32, ///< with kCreateAlways: make a directory
-    kOpenTemporary = 64,     ///< an unnamed file in the named directory
+    kOpenNoFollow = 2,        ///< do not follow a symbolic link in the last component (Err::too_many_links)
+    kOpenDirectory = 4,       ///< must be a directory
+    kOpenLink = 8,            ///< open the symbolic link itself; reading gives its target
+    kOpenTruncate = 16,       ///< length becomes 0
+    kOpenMakeDirectory = 32,  ///< with kCreateAlways: make a directory
+    kOpenTemporary = 64,      ///< an unnamed file in the named directory
 };
 
 enum class StreamType : u32 { unknown, file, directory, symlink, pipe, pipe_server, null, memory, character, socket };
@@ -123,25 +123,25 @@ struct Time {
 /// What is known of a named object. Fixed layout; grows only at the end.
 struct Attributes {
     StreamType type = StreamType::unknown;
-    u32 mode = 0;        ///< POSIX permission bits including set-id and sticky, no type bits
-    u64 size = 0;        ///< bytes
-    u64 allocated = 0;   ///< bytes of storage in use
-    u64 identity = 0;    ///< number of the object, unique per `volume`
-    u64 volume = 0;      ///< number of the volume
+    u32 mode = 0;       ///< POSIX permission bits including set-id and sticky, no type bits
+    u64 size = 0;       ///< bytes
+    u64 allocated = 0;  ///< bytes of storage in use
+    u64 identity = 0;   ///< number of the object, unique per `volume`
+    u64 volume = 0;     ///< number of the volume
     u32 links = 0;
     u32 owner = 0;
     u32 group = 0;
     u32 block_size = 4096;
-    u32 rights = 0;      ///< Right bits that the route grants
-    u32 stable = 0;      ///< 1: contents and names do not change while the picoprocess lives (immutable route)
+    u32 rights = 0;  ///< Right bits that the route grants
+    u32 stable = 0;  ///< 1: contents and names do not change while the picoprocess lives (immutable route)
     Time accessed, modified, changed, born;
-    /// Where the name led. The caller may lend a buffer to calls that take a URI; it and its size stay as they are. Filled
-    /// in after errors, too, when name_flags is not 0. Calls that know nothing leave the lengths and flags 0.
-    char* name = nullptr;     ///< in: gets the canonical name, a NUL, then for links the target and a NUL
-    u32 name_capacity = 0;    ///< in: bytes; what does not fit is left out and its length is 0
-    u32 name_length = 0;      ///< out: bytes of the canonical name: absolute, without scheme, links and dots resolved
-    u32 target_length = 0;    ///< out: bytes of a symbolic link's target
-    u32 name_flags = 0;       ///< out: NameFlags
+    /// Where the name led. The caller may lend a buffer to calls that take a URI; it and its size stay as they are.
+    /// Filled in after errors, too, when name_flags is not 0. Calls that know nothing leave the lengths and flags 0.
+    char* name = nullptr;   ///< in: gets the canonical name, a NUL, then for links the target and a NUL
+    u32 name_capacity = 0;  ///< in: bytes; what does not fit is left out and its length is 0
+    u32 name_length = 0;    ///< out: bytes of the canonical name: absolute, without scheme, links and dots resolved
+    u32 target_length = 0;  ///< out: bytes of a symbolic link's target
+    u32 name_flags = 0;     ///< out: NameFlags
 };
 
 enum NameFlags : u32 {
@@ -151,18 +151,23 @@ enum NameFlags : u32 {
 };
 
 enum AttributeMask : u32 {
-    kSetMode = 1, kSetOwner = 2, kSetGroup = 4, kSetAccessed = 8, kSetModified = 16,
-    kSetAccessedNow = 32, kSetModifiedNow = 64,
+    kSetMode = 1,
+    kSetOwner = 2,
+    kSetGroup = 4,
+    kSetAccessed = 8,
+    kSetModified = 16,
+    kSetAccessedNow = 32,
+    kSetModifiedNow = 64,
 };
 
 /// One record of DkStreamEnumerateChildren; records are 8-byte aligned, `size` leads to the next.
 struct DirectoryRecord {
     u64 identity;
-    u64 cookie;   ///< position after this record
-    u16 size;     ///< bytes of this record
-    u8 type;      ///< StreamType
+    u64 cookie;  ///< position after this record
+    u16 size;    ///< bytes of this record
+    u8 type;     ///< StreamType
     u8 name_length;
-    char name[4]; ///< name_length bytes and a NUL
+    char name[4];  ///< name_length bytes and a NUL
 };
 
 enum class LengthChange : u32 { truncate, allocate, allocate_keep_size, punch_hole, zero_range, collapse, insert };
@@ -196,8 +201,17 @@ enum AddressFlags : u32 {
     kAddressRealtime = 2,  ///< the deadline is on Clock::realtime
 };
 
-enum class Clock : u32 { realtime, monotonic, boottime, process_cpu, thread_cpu, realtime_coarse, monotonic_coarse,
-                         monotonic_raw, tai };
+enum class Clock : u32 {
+    realtime,
+    monotonic,
+    boottime,
+    process_cpu,
+    thread_cpu,
+    realtime_coarse,
+    monotonic_coarse,
+    monotonic_raw,
+    tai
+};
 
 enum class TimerKind : u32 { monotonic, process_cpu_user, process_cpu };
 
@@ -211,30 +225,39 @@ struct ThreadToken {
 struct ForkResult {
     u32 is_child = 0;
     u32 reserved = 0;
-    ThreadToken self;   ///< the calling (in the child: the only) thread
-    ThreadToken child;  ///< in the parent: the child's thread
+    ThreadToken self;            ///< the calling (in the child: the only) thread
+    ThreadToken child;           ///< in the parent: the child's thread
     Handle process = kNoHandle;  ///< in the parent: signals when the child has ended
-    u32 child_id = 0;   ///< host number of the child process, as in the deaths list
+    u32 child_id = 0;            ///< host number of the child process, as in the deaths list
 };
 
 enum class ExceptionKind : u32 {
     none,
-    access_violation,   ///< `address` was not accessible; `flags` bit0 write, bit1 execute, bit2 mapped but protected
-    bus_error,          ///< `address` is mapped but the stream behind it is shorter
+    access_violation,  ///< `address` was not accessible; `flags` bit0 write, bit1 execute, bit2 mapped but protected
+    bus_error,         ///< `address` is mapped but the stream behind it is shorter
     arithmetic,
     illegal_instruction,
     breakpoint,
     single_step,
     alignment,
     stack_fault,
-    interrupt,          ///< DkThreadInterrupt, a timer, or the host asks for attention: `external` says what
+    interrupt,  ///< DkThreadInterrupt, a timer, or the host asks for attention: `external` says what
 };
 
 /// Requests from outside (a user's Ctrl-C, a limit, the end). Bits in ExceptionInfo::external.
 enum ExternalRequest : u32 {
-    kExternalInterrupt = 1, kExternalTerminate = 2, kExternalHangup = 4, kExternalQuit = 8, kExternalWindow = 16,
-    kExternalTimer = 32, kExternalCpuTimer = 64, kExternalUser1 = 128, kExternalUser2 = 256, kExternalContinue = 512,
-    kExternalStop = 1024, kExternalProfileTimer = 2048,
+    kExternalInterrupt = 1,
+    kExternalTerminate = 2,
+    kExternalHangup = 4,
+    kExternalQuit = 8,
+    kExternalWindow = 16,
+    kExternalTimer = 32,
+    kExternalCpuTimer = 64,
+    kExternalUser1 = 128,
+    kExternalUser2 = 256,
+    kExternalContinue = 512,
+    kExternalStop = 1024,
+    kExternalProfileTimer = 2048,
     kExternalDeaths = 4096,  ///< the host's list of ended picoprocesses has grown
 };
 
@@ -242,7 +265,7 @@ struct ExceptionInfo {
     ExceptionKind kind = ExceptionKind::none;
     u32 flags = 0;
     u64 address = 0;
-    u32 trap = 0;      ///< processor's vector
+    u32 trap = 0;  ///< processor's vector
     u32 error_code = 0;
     u32 detail = 0;    ///< arithmetic: host's sub-code
     u32 external = 0;  ///< ExternalRequest bits

@@ -9,7 +9,7 @@
 
 namespace postern::libos {
 
-extern const gate::Calls* g_gate;                ///< set once by LibOsInitialize
+extern const gate::Calls* g_gate;  ///< set once by LibOsInitialize
 extern const gate::LibOsParameters* g_parameters;
 extern const gate::PersonalityHost* g_host;
 

@@ -29,14 +29,15 @@ bool outside(UserAddress address, usize size) {
 
 template <class T>
 bool load(T& value, UserAddress address) {
-    asm goto("1: mov%z0 (%1), %0\n"
-             ".pushsection fixups, \"a\"\n"
-             ".quad 1b, %l[fault]\n"
-             ".popsection"
-             : "=r"(value)
-             : "r"(address)
-             : "memory"
-             : fault);
+    asm goto(
+        "1: mov%z0 (%1), %0\n"
+        ".pushsection fixups, \"a\"\n"
+        ".quad 1b, %l[fault]\n"
+        ".popsection"
+        : "=r"(value)
+        : "r"(address)
+        : "memory"
+        : fault);
     return true;
 fault:
     return false;
@@ -44,14 +45,15 @@ fault:
 
 template <class T>
 bool store(UserAddress address, T value) {
-    asm goto("1: mov%z0 %0, (%1)\n"
-             ".pushsection fixups, \"a\"\n"
-             ".quad 1b, %l[fault]\n"
-             ".popsection"
-             :
-             : "r"(value), "r"(address)
-             : "memory"
-             : fault);
+    asm goto(
+        "1: mov%z0 %0, (%1)\n"
+        ".pushsection fixups, \"a\"\n"
+        ".quad 1b, %l[fault]\n"
+        ".popsection"
+        :
+        : "r"(value), "r"(address)
+        : "memory"
+        : fault);
     return true;
 fault:
     return false;
@@ -76,23 +78,25 @@ bool copy_word_out(UserAddress destination, const void* source) {
 
 Res<void> copy_in(void* destination, UserAddress source, usize size) {
     if (size == 0) return {};
-    if (outside(source, size)) [[unlikely]] return Failure{Errno::fault};
+    if (outside(source, size)) [[unlikely]]
+        return Failure{Errno::fault};
     bool done;
     switch (size) {
         case 1: done = copy_word_in<u8>(destination, source); break;
         case 2: done = copy_word_in<u16>(destination, source); break;
         case 4: done = copy_word_in<u32>(destination, source); break;
         case 8: done = copy_word_in<u64>(destination, source); break;
-        default:
-            done = libos_guarded_copy(destination, reinterpret_cast<const void*>(source), size) == 0;
+        default: done = libos_guarded_copy(destination, reinterpret_cast<const void*>(source), size) == 0;
     }
-    if (!done) [[unlikely]] return Failure{Errno::fault};
+    if (!done) [[unlikely]]
+        return Failure{Errno::fault};
     return {};
 }
 
 Res<void> copy_out(UserAddress destination, const void* source, usize size) {
     if (size == 0) return {};
-    if (outside(destination, size)) [[unlikely]] return Failure{Errno::fault};
+    if (outside(destination, size)) [[unlikely]]
+        return Failure{Errno::fault};
     bool done;
     switch (size) {
         case 1: done = copy_word_out<u8>(destination, source); break;
@@ -101,7 +105,8 @@ Res<void> copy_out(UserAddress destination, const void* source, usize size) {
         case 8: done = copy_word_out<u64>(destination, source); break;
         default: done = libos_guarded_copy(reinterpret_cast<void*>(destination), source, size) == 0;
     }
-    if (!done) [[unlikely]] return Failure{Errno::fault};
+    if (!done) [[unlikely]]
+        return Failure{Errno::fault};
     return {};
 }
 

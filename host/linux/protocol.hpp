@@ -17,55 +17,55 @@ inline constexpr u32 kProtocolVersion = 1;
 inline constexpr u64 kDoorbellCall = 184;  ///< tuxcall: never implemented by x86-64 Linux
 inline constexpr u32 kSlotCount = 256;
 inline constexpr u32 kSlotSize = 12288;
-inline constexpr u32 kMaxPath = 4096;      ///< bytes of a name with its NUL, as PATH_MAX
+inline constexpr u32 kMaxPath = 4096;  ///< bytes of a name with its NUL, as PATH_MAX
 
 /// Names in slots are URIs as the gate has them ("file:/etc/passwd", "pipe.server:x"): `names` holds the first with its
 /// NUL and after it the second with its NUL. File names are absolute, and may contain `.`, `..`, repeated and trailing
 /// slashes and symbolic links: the monitor resolves all of them in the view. Canonical names in replies are plain view
 /// paths ("/etc/passwd"), without a scheme.
 ///
-/// Result of the doorbell call: a descriptor when ReplyFlags::kReplyDescriptor is set, else 0; -EINVAL for a slot number
-/// that does not exist; -ENOSYS when the monitor is gone. `error` in the slot says how the request itself went.
+/// Result of the doorbell call: a descriptor when ReplyFlags::kReplyDescriptor is set, else 0; -EINVAL for a slot
+/// number that does not exist; -ENOSYS when the monitor is gone. `error` in the slot says how the request itself went.
 /// Numbers are this build's own (both sides come from one build).
 enum class Ask : u32 {
     none,
-    open,             ///< name, access, mode, create, options -> descriptor, attributes, canonical name.
-                      ///< kOpenLink: attributes and the link's target in `names` after the canonical name, no
-                      ///< descriptor. A directory that exists only because routes lie below it has no descriptor
-                      ///< either (kReplySynthetic): its names come from `list`
-    attributes,       ///< name, options -> attributes, canonical name; for links with kOpenLink or kOpenNoFollow: the
-                      ///< link's own attributes, its target in `names` after the canonical name's NUL, second_length
-    attributes_set,   ///< name, options, mask, attributes
-    remove,           ///< name, flags: 1 directory
-    rename,           ///< name, second name, flags: gate::RenameFlags
-    link,             ///< name: the new link, second: target (hard: a URI; symbolic: any text), flags: gate::LinkKind
-    memory,           ///< size -> a fresh sealed memory file
-    pipe,             ///< -> two descriptors (read end result, write end in `second_descriptor`)
-    process_create,   ///< name: program, second_length bytes of NUL-terminated arguments after it (argv[0] first):
-                      ///< a fresh picoprocess (DkProcessCreate) -> value: its host process number. Its descriptors
-                      ///< 0 to 2: byte i of `mask` is a StreamKind, and for pipes the number of the pipe (st_ino) is in
-                      ///< attributes.identity, .volume and .size for i = 0, 1 and 2
-    process_wait,     ///< value: host process number -> value: exit code (128+n after signal n), would_block while it
-                      ///< runs, not_found when it never was of the family
-    random,           ///< reserved
-    log,              ///< name: text for the user's log; flags: LogKind
-    exited,           ///< the process that asks is about to end: final counters
-    named_pipe,       ///< flags: NamedPipe. Serve: name -> a descriptor that delivers one connection number of eight
-                      ///< bytes for each client; connect: name -> the connection (a stream both ways; not_found without
-                      ///< a server); accept: size: connection number -> the server's side of it
-    lock,             ///< attributes: volume and identity of the file, flags: 0 unlock, 1 shared, 2 exclusive, size: offset,
-                      ///< value: length (0: to the end), options: the handle. would_block when another holder conflicts.
-                      ///< Advisory and known to the family alone; ends with the process
-    list,             ///< directory name, size: position (0 first) -> gate::DirectoryRecords in `names` (text_length
-                      ///< bytes), value: next position, kReplyMore. See kReplyOverlay
+    open,            ///< name, access, mode, create, options -> descriptor, attributes, canonical name.
+                     ///< kOpenLink: attributes and the link's target in `names` after the canonical name, no
+                     ///< descriptor. A directory that exists only because routes lie below it has no descriptor
+                     ///< either (kReplySynthetic): its names come from `list`
+    attributes,      ///< name, options -> attributes, canonical name; for links with kOpenLink or kOpenNoFollow: the
+                     ///< link's own attributes, its target in `names` after the canonical name's NUL, second_length
+    attributes_set,  ///< name, options, mask, attributes
+    remove,          ///< name, flags: 1 directory
+    rename,          ///< name, second name, flags: gate::RenameFlags
+    link,            ///< name: the new link, second: target (hard: a URI; symbolic: any text), flags: gate::LinkKind
+    memory,          ///< size -> a fresh sealed memory file
+    pipe,            ///< -> two descriptors (read end result, write end in `second_descriptor`)
+    process_create,  ///< name: program, second_length bytes of NUL-terminated arguments after it (argv[0] first):
+                     ///< a fresh picoprocess (DkProcessCreate) -> value: its host process number. Its descriptors
+                     ///< 0 to 2: byte i of `mask` is a StreamKind, and for pipes the number of the pipe (st_ino) is in
+                     ///< attributes.identity, .volume and .size for i = 0, 1 and 2
+    process_wait,    ///< value: host process number -> value: exit code (128+n after signal n), would_block while it
+                     ///< runs, not_found when it never was of the family
+    random,          ///< reserved
+    log,             ///< name: text for the user's log; flags: LogKind
+    exited,          ///< the process that asks is about to end: final counters
+    named_pipe,      ///< flags: NamedPipe. Serve: name -> a descriptor that delivers one connection number of eight
+                     ///< bytes for each client; connect: name -> the connection (a stream both ways; not_found without
+                     ///< a server); accept: size: connection number -> the server's side of it
+    lock,  ///< attributes: volume and identity of the file, flags: 0 unlock, 1 shared, 2 exclusive, size: offset,
+           ///< value: length (0: to the end), options: the handle. would_block when another holder conflicts.
+           ///< Advisory and known to the family alone; ends with the process
+    list,  ///< directory name, size: position (0 first) -> gate::DirectoryRecords in `names` (text_length
+           ///< bytes), value: next position, kReplyMore. See kReplyOverlay
 };
 
 enum StreamKind : u8 {
     kStreamInherit = 0,  ///< the family's own standard stream of that number
     kStreamNull = 1,
-    kStreamPipeRead = 2,   ///< an end of a pipe that Ask::pipe made
+    kStreamPipeRead = 2,  ///< an end of a pipe that Ask::pipe made
     kStreamPipeWrite = 3,
-    kStreamInput = 4,      ///< the family's own standard input, output, error
+    kStreamInput = 4,  ///< the family's own standard input, output, error
     kStreamOutput = 5,
     kStreamError = 6,
 };
@@ -93,22 +93,22 @@ enum class LogKind : u32 {
 
 /// Request and reply share the slot: requests are read before replies are written.
 struct Slot {
-    u32 owner;         ///< futex word of the family: 0 free, else the host thread number that uses it
+    u32 owner;  ///< futex word of the family: 0 free, else the host thread number that uses it
     Ask ask;
-    u32 access, mode, create, options;   // as DkStreamOpen
+    u32 access, mode, create, options;  // as DkStreamOpen
     u32 flags, mask;
     u64 size;
-    u32 name_length, second_length;      ///< without NUL; `names` holds both, each with a NUL
-    gate::Attributes attributes;         ///< in for attributes_set, out for open and attributes
+    u32 name_length, second_length;  ///< without NUL; `names` holds both, each with a NUL
+    gate::Attributes attributes;     ///< in for attributes_set, out for open and attributes
     // reply
     gate::Err error;
-    u32 host_error;                      ///< the kernel's errno, for logs
+    u32 host_error;  ///< the kernel's errno, for logs
     i32 second_descriptor;
-    u32 text_length;                     ///< out: length of the canonical name in `names`; its NUL follows
-    u64 value;                           ///< in/out: process number, exit code, ...
-    u32 cache;                           ///< out: 1 if the answer, also a negative one, may be kept for ever
-    u32 reply_flags;                     ///< out: ReplyFlags
-    u32 sequence;                        ///< in: not 0; the same when a request is rung again because a signal cut it off
+    u32 text_length;  ///< out: length of the canonical name in `names`; its NUL follows
+    u64 value;        ///< in/out: process number, exit code, ...
+    u32 cache;        ///< out: 1 if the answer, also a negative one, may be kept for ever
+    u32 reply_flags;  ///< out: ReplyFlags
+    u32 sequence;     ///< in: not 0; the same when a request is rung again because a signal cut it off
     u32 reserved[5];
     char names[2 * kMaxPath];
 };
@@ -124,12 +124,12 @@ struct RequestHeader {
     u64 traps, patches;
     /// System calls at which forked children trapped: what their parents may patch before they fork again. Advice, and
     /// only of a parent's own children.
-    u32 hint_count;     ///< written so far; the last kHintCount are there
+    u32 hint_count;  ///< written so far; the last kHintCount are there
     u32 reserved2;
     struct Hint {
-        u32 parent;     ///< host number; written last
-        u32 generation; ///< of the parent's code
-        u64 site;       ///< address in the low 48 bits, number of the call above
+        u32 parent;      ///< host number; written last
+        u32 generation;  ///< of the parent's code
+        u64 site;        ///< address in the low 48 bits, number of the call above
     } hints[32];
 };
 inline constexpr u32 kHintCount = 32;
@@ -140,9 +140,9 @@ inline constexpr u64 kRequestFileSize = kSlotOffset + u64{kSlotCount} * kSlotSiz
 /// Written by the monitor, mapped read-only by picoprocesses.
 struct Notice {
     u32 version;
-    u32 stopping;       ///< not 0: the family is being ended
+    u32 stopping;  ///< not 0: the family is being ended
     u32 reserved[14];
-    u32 deaths[1001];   ///< gate::LibOsParameters::deaths
+    u32 deaths[1001];  ///< gate::LibOsParameters::deaths
 };
 inline constexpr u64 kNoticeFileSize = 8192;
 
@@ -159,18 +159,19 @@ inline constexpr u64 kNoticeFileSize = 8192;
 ///   private=<path>   a tree kept in memory by the library OS (one line each)
 ///   served=<path>    a tree synthesised by the library OS (/proc, /dev, /sys)
 ///   host=<path>      a name below a private or served tree that leads to the host all the same: ask for it
-///   trace=calls|gate  verbose=1  home=<path>  out=<kinds of descriptors 0, 1 and 2: f file, p pipe, t terminal, n null>
+///   trace=calls|gate  verbose=1  home=<path>  out=<kinds of descriptors 0, 1 and 2: f file, p pipe, t terminal, n
+///   null>
 /// A name is served inside when its longest line here is `private` or `served`.
 /// argv[2...] are the program's own argument vector (argv[2] its path or name), envp its environment.
 
 /// Sent to every picoprocess (host signal number) when Notice::deaths has grown by one that did not end by itself.
 inline constexpr int kSignalDeaths = 63;
 
-/// First message on kFdBoot, from entry: `BootMessage` with the listener as SCM_RIGHTS. The monitor answers one byte.
+/// First message on kFdBoot, from entry: `BootMessage` with the listener as SCM_RIGHTS. It is not answered.
 struct BootMessage {
     u32 version;
     u32 process_id;
-    u32 error;      ///< errno of the step that failed, 0: ready
+    u32 error;  ///< errno of the step that failed, 0: ready
     u32 step;
 };
 

@@ -224,38 +224,6 @@ Res<i64> sys_readahead(Thread& thread, Arguments arguments) {
     return 0;
 }
 
-// Extended attributes: no file system here keeps any, so lists are empty and names are not there.
-
-Res<i64> sys_xattr_path(Thread& thread, Arguments arguments) {
-    Stat stat;
-    TRY(stat_at(thread, kAtWorkingDirectory, arguments[0], 0, stat));
-    return Failure{Errno::opnotsupp};
-}
-Res<i64> sys_xattr_link(Thread& thread, Arguments arguments) {
-    Stat stat;
-    TRY(stat_at(thread, kAtWorkingDirectory, arguments[0], kAtSymlinkNoFollow, stat));
-    return Failure{Errno::opnotsupp};
-}
-Res<i64> sys_xattr_file(Thread& thread, Arguments arguments) {
-    HeldFile file;
-    TRY(file.hold(thread, static_cast<u32>(arguments[0])));
-    return Failure{Errno::opnotsupp};
-}
-Res<i64> sys_listxattr(Thread& thread, Arguments arguments) {
-    Stat stat;
-    TRY(stat_at(thread, kAtWorkingDirectory, arguments[0], 0, stat));
-    return 0;
-}
-Res<i64> sys_llistxattr(Thread& thread, Arguments arguments) {
-    Stat stat;
-    TRY(stat_at(thread, kAtWorkingDirectory, arguments[0], kAtSymlinkNoFollow, stat));
-    return 0;
-}
-Res<i64> sys_flistxattr(Thread& thread, Arguments arguments) {
-    HeldFile file;
-    TRY(file.hold(thread, static_cast<u32>(arguments[0])));
-    return 0;
-}
 Res<i64> sys_name_to_handle_at(Thread&, Arguments) { return Failure{Errno::opnotsupp}; }
 
 }  // namespace postern::libos

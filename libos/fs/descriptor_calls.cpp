@@ -104,6 +104,36 @@ Res<i64> record_lock(Thread& thread, File& file, u32 command, u64 user) {
     return 0;
 }
 
+enum OwnerKind : i32 { kOwnerThread = 0, kOwnerProcess = 1, kOwnerGroup = 2 };
+struct Owner {  // struct f_owner_ex
+    i32 kind, number;
+};
+
+/// Errno::srch when there is nobody of that number; 0: no owner.
+Res<void> set_owner(File& file, const Owner& owner) {
+    if (owner.kind < kOwnerThread || owner.kind > kOwnerGroup || owner.number < 0) return Failure{Errno::inval};
+    if (owner.number != 0) {
+        struct Search {
+            u32 group;
+            bool found;
+        } search{static_cast<u32>(owner.number), false};
+        if (owner.kind == kOwnerGroup)
+            for_each_process(
+                [](Process& process, void* cookie) {
+                    auto& wanted = *static_cast<Search*>(cookie);
+                    wanted.found = wanted.found || process.pgid == wanted.group;
+                },
+                &search);
+        Guard guard{process_table_lock()};
+        if (owner.kind == kOwnerProcess) search.found = find_process(search.group) != nullptr;
+        if (owner.kind != kOwnerGroup && !search.found) search.found = find_thread(search.group) != nullptr;
+        if (!search.found) return Failure{Errno::srch};
+    }
+    file.owner_is_thread = owner.kind == kOwnerThread ? 1 : 0;
+    file.signal_owner = owner.kind == kOwnerGroup ? -owner.number : owner.number;
+    return {};
+}
+
 MemoryFileInode* sealable(File& file) {
     if (file.inode == nullptr || file.inode->device != kTmpfsDevice || (file.inode->mode & kTypeMask) != kTypeRegular)
         return nullptr;
@@ -203,10 +233,24 @@ Res<i64> sys_fcntl(Thread& thread, Arguments arguments) {
         case kOfdGetLock:
         case kOfdSetLock:
         case kOfdSetLockWait: return record_lock(thread, *file, command, argument);
-        case kSetOwner:  // remembered; nothing here sends SIGIO
-            file->signal_owner = static_cast<i32>(argument);
+        case kSetOwner: {  // remembered; nothing here sends SIGIO
+            i32 owner = static_cast<i32>(argument);
+            if (owner == static_cast<i32>(0x8000'0000)) return Failure{Errno::inval};
+            TRY(set_owner(*file, owner < 0 ? Owner{kOwnerGroup, -owner} : Owner{kOwnerProcess, owner}));
             return 0;
+        }
         case kGetOwner: return file->signal_owner;
+        case kSetOwnerEx: {
+            auto owner = TRY(read_user<Owner>(argument));
+            TRY(set_owner(*file, owner));
+            return 0;
+        }
+        case kGetOwnerEx: {
+            i32 owner = file->signal_owner;
+            TRY(write_user(argument, owner < 0 ? Owner{kOwnerGroup, -owner}
+                                               : Owner{file->owner_is_thread != 0 ? kOwnerThread : kOwnerProcess, owner}));
+            return 0;
+        }
         case kSetSignal:
             if (argument > kSignalCount) return Failure{Errno::inval};
             file->signal_number = static_cast<u32>(argument);

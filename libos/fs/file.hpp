@@ -91,7 +91,8 @@ public:
     virtual bool allows_shared_write() const { return (status_flags & 3) == 2; }
 
     u32 has_local = 0;      ///< not 0: each picoprocess that opened or inherited the file has handles or mappings of it
-    i32 signal_owner = 0;   ///< F_SETOWN
+    i32 signal_owner = 0;   ///< F_SETOWN; negative: a process group
+    u32 owner_is_thread = 0;///< F_SETOWN_EX with F_OWNER_TID
     u32 signal_number = 0;  ///< F_SETSIG
     u32 has_locks = 0;      ///< the description may own locks (see fs/locks.hpp)
     u32 status_flags = 0;   ///< O_* without creation flags; change with fcntl

@@ -43,6 +43,8 @@ bool in_group(const Credentials& credentials, u32 group) {
 
 }  // namespace
 
+SharedLock& memory_tree_lock() { return g_tree->lock; }
+
 TimeStamp time_stamp() {
     TimeSpec now = to_timespec(realtime_now());
     return {now.seconds, now.nanoseconds};

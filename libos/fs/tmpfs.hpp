@@ -20,10 +20,15 @@ struct TimeStamp {
 TimeStamp time_stamp();
 
 class MemoryDirectory;
+struct ExtendedAttribute;
+
+/// Orders all changes of names and extended attributes.
+SharedLock& memory_tree_lock();
 
 /// What all objects of a memory tree have in common.
 class MemoryInode : public Inode {
 public:
+    ~MemoryInode() override;
     Res<void> stat(Thread& thread, Stat& stat) override;
     Res<void> set_attributes(Thread& thread, u32 changes, const InodeAttributes& attributes) override;
 
@@ -31,6 +36,7 @@ public:
     void touch_changed() { changed = time_stamp(); }
     void touch_accessed();  ///< as relatime
 
+    ExtendedAttribute* attributes = nullptr;  ///< xattr(7), guarded by the tree lock
     u64 links = 1;
     TimeStamp accessed, modified, changed, born;
 };

@@ -16,17 +16,17 @@ struct EpollItem {
     ListLink in_set;
     ListLink in_ready;
     ListLink in_polled;
-    WaitEntry entry;             ///< in the file's queue; cookie: this item
+    WaitEntry entry;  ///< in the file's queue; cookie: this item
     EpollFile* set = nullptr;
-    File* file = nullptr;        ///< not referenced: epoll_forget comes before it ends
+    File* file = nullptr;             ///< not referenced: epoll_forget comes before it ends
     EpollItem* next_watch = nullptr;  ///< of the same file
     u32 fd = 0;
-    u32 events = 0;              ///< 0 in the low bits: disabled by EPOLLONESHOT
+    u32 events = 0;  ///< 0 in the low bits: disabled by EPOLLONESHOT
     u64 data = 0;
-    u32 queued = 0;              ///< on the ready list
-    u32 polled = 0;              ///< looked at with every wait
-    u32 reported = 0;            ///< edge-triggered and polled: bits already told
-    u64 edge = 0;                ///< File::edge_count at that time
+    u32 queued = 0;    ///< on the ready list
+    u32 polled = 0;    ///< looked at with every wait
+    u32 reported = 0;  ///< edge-triggered and polled: bits already told
+    u64 edge = 0;      ///< File::edge_count at that time
 };
 
 namespace {
@@ -52,8 +52,8 @@ SharedLock& tree_lock() {
 }
 
 bool is_polled(File& file) {
-    return file.host_handle() != gate::kNoHandle || file.kind() == FileKind::timer ||
-           file.kind() == FileKind::signal || file.kind() == FileKind::epoll;
+    return file.host_handle() != gate::kNoHandle || file.kind() == FileKind::timer || file.kind() == FileKind::signal ||
+           file.kind() == FileKind::epoll;
 }
 
 }  // namespace

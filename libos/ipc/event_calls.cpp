@@ -187,7 +187,7 @@ Res<i64> sys_epoll_pwait2(Thread& thread, Arguments arguments) {
         TimeSpec time = TRY(read_user<TimeSpec>(arguments[3]));
         u64 nanoseconds = TRY(to_nanoseconds(time));
         u64 now = monotonic_now();
-        deadline = nanoseconds == 0 ? gate::kPoll
+        deadline = nanoseconds == 0                      ? gate::kPoll
                    : nanoseconds >= gate::kForever - now ? gate::kForever
                                                          : now + nanoseconds;
     }

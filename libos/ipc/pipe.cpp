@@ -103,9 +103,8 @@ public:
     void expect_writer() { waiting_for_writer_ = true, writers_seen_ = pipe_.writer_opens; }
 
     Res<i64> read(Thread& thread, u64 user, u64 size, u64) override {
-        return receive(thread, size, [user](u8* ring, u64 done, u64 bytes) {
-            return copy_out_some(user + done, ring, bytes);
-        });
+        return receive(thread, size,
+                       [user](u8* ring, u64 done, u64 bytes) { return copy_out_some(user + done, ring, bytes); });
     }
     Res<i64> read_kernel(Thread& thread, void* buffer, u64 size, u64) override {
         return receive(thread, size, [buffer](u8* ring, u64 done, u64 bytes) {
@@ -114,9 +113,8 @@ public:
         });
     }
     Res<i64> write(Thread& thread, u64 user, u64 size, u64) override {
-        return send(thread, size, [user](u8* ring, u64 done, u64 bytes) {
-            return copy_in_some(ring, user + done, bytes);
-        });
+        return send(thread, size,
+                    [user](u8* ring, u64 done, u64 bytes) { return copy_in_some(ring, user + done, bytes); });
     }
     Res<i64> write_kernel(Thread& thread, const void* buffer, u64 size, u64) override {
         return send(thread, size, [buffer](u8* ring, u64 done, u64 bytes) {
@@ -195,7 +193,8 @@ private:
                 // Small writes go in whole or not at all.
                 if (!broken && (size > kPipeBuf || pipe_.room() >= size)) {
                     auto result = pipe_.put(
-                        size - done, [&](u8* ring, u64 at, u64 bytes) { return copy(ring, done + at, bytes); }, faulted);
+                        size - done, [&](u8* ring, u64 at, u64 bytes) { return copy(ring, done + at, bytes); },
+                        faulted);
                     if (result.ok())
                         put = result.value();
                     else

@@ -6,7 +6,7 @@
 
 namespace postern::libos {
 
-inline constexpr u64 kPipeBuf = 4096;              ///< PIPE_BUF: writes up to here are not mixed with others'
+inline constexpr u64 kPipeBuf = 4096;  ///< PIPE_BUF: writes up to here are not mixed with others'
 inline constexpr u64 kPipeDefaultSize = 64 << 10;
 
 class Pipe;

@@ -21,8 +21,8 @@ public:
     /// As Linux decides it: a whole page is free.
     bool writable() const { return room() >= kPipeBuf; }
 
-    /// Lock held. Moves up to `size` bytes with `copy(ring memory, offset in the user's data, bytes)`, which returns how
-    /// many it managed. `faulted` tells that it managed fewer; Errno::nomem when no page could be had.
+    /// Lock held. Moves up to `size` bytes with `copy(ring memory, offset in the user's data, bytes)`, which returns
+    /// how many it managed. `faulted` tells that it managed fewer; Errno::nomem when no page could be had.
     template <class Copy>
     Res<u64> put(u64 size, Copy copy, bool& faulted);
     template <class Copy>
@@ -30,10 +30,10 @@ public:
 
     Res<void> resize(u64 capacity);  ///< lock held; Errno::busy when the bytes do not fit
 
-    SharedLock lock;          ///< below no other lock; pages are allocated and waiters queued below it
-    WaitQueue queue;          ///< kPollIn: readers, kPollOut: writers
-    volatile u32 readers = 0, writers = 0;          ///< open descriptions
-    volatile u32 reader_opens = 0, writer_opens = 0;///< ever opened, modulo 2^32: what open(2) of a FIFO waits for
+    SharedLock lock;                        ///< below no other lock; pages are allocated and waiters queued below it
+    WaitQueue queue;                        ///< kPollIn: readers, kPollOut: writers
+    volatile u32 readers = 0, writers = 0;  ///< open descriptions
+    volatile u32 reader_opens = 0, writer_opens = 0;  ///< ever opened, modulo 2^32: what open(2) of a FIFO waits for
     u32 references = 1;
 
 private:
@@ -43,7 +43,7 @@ private:
         __atomic_store_n(&state_, count == 0 ? 0 : first | count << 32, __ATOMIC_RELEASE);
     }
 
-    u64 state_ = 0;           ///< low half: position of the first byte; high half: number of bytes
+    u64 state_ = 0;  ///< low half: position of the first byte; high half: number of bytes
     u64 page_count_ = kPipeDefaultSize / kPageSize;  ///< a power of two
     u8* embedded_[kEmbedded] = {};
     u8** pages_ = embedded_;

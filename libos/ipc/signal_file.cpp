@@ -81,9 +81,7 @@ public:
         fill_anonymous_stat(thread, stat, 0600, 1);
         return {};
     }
-    u32 poll(Thread& thread) override {
-        return (pending_signals(thread) & mask()) != 0 ? kPollIn | kPollRdNorm : 0;
-    }
+    u32 poll(Thread& thread) override { return (pending_signals(thread) & mask()) != 0 ? kPollIn | kPollRdNorm : 0; }
     u64 edge_count() override { return reads_; }
     /// The caller's own: an epoll set asks for it anew with every wait.
     WaitQueue* wait_queue() override { return &current_process().signal_events; }

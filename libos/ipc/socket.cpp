@@ -66,8 +66,8 @@ struct Message {
     Message* next = nullptr;
     File** files = nullptr;
     u32 file_count = 0;
-    u32 size = 0;              ///< bytes that follow this header
-    u64 taken = 0;             ///< of a stream: bytes received already
+    u32 size = 0;   ///< bytes that follow this header
+    u64 taken = 0;  ///< of a stream: bytes received already
     SocketCredentials credentials;
     u8* data() { return reinterpret_cast<u8*>(this + 1); }
 };
@@ -99,16 +99,16 @@ void message_destroy(Message* message) {
 struct Side {
     Message* first = nullptr;
     Message* last = nullptr;
-    u64 bytes = 0;             ///< queued, headers counted in part as Linux does
-    u64 closed = 0;            ///< the File is gone
-    u64 ended = 0;             ///< nothing more comes: the peer shut down writing or is gone
-    u64 refuses = 0;           ///< shut down for reading
+    u64 bytes = 0;    ///< queued, headers counted in part as Linux does
+    u64 closed = 0;   ///< the File is gone
+    u64 ended = 0;    ///< nothing more comes: the peer shut down writing or is gone
+    u64 refuses = 0;  ///< shut down for reading
     u64 limit = kDefaultBuffer;
-    WaitQueue queue;           ///< readers here, and this side's own writers
+    WaitQueue queue;  ///< readers here, and this side's own writers
 };
 
 struct SocketPair {
-    SharedLock lock;           ///< both sides. Files are released and queues woken without it
+    SharedLock lock;  ///< both sides. Files are released and queues woken without it
     Side sides[2];
     u32 references = 2;
 };
@@ -347,9 +347,9 @@ Res<Received> SocketFile::receive_message(Thread& thread, u64 size, u32 flags, P
                 ended = side.ended != 0;
             } else {
                 // Credentials and descriptors mark a boundary that one receive does not cross.
-                if (result.bytes != 0 && (message->file_count != 0 ||
-                                          (options_.pass_credentials != 0 &&
-                                           message->credentials.pid != result.credentials.pid)))
+                if (result.bytes != 0 &&
+                    (message->file_count != 0 ||
+                     (options_.pass_credentials != 0 && message->credentials.pid != result.credentials.pid)))
                     break;
                 u64 available = message->size - message->taken;
                 u64 part = size - result.bytes < available ? size - result.bytes : available;
@@ -435,8 +435,8 @@ Res<void> make_socket_pair(Thread& thread, SocketType type, u32 open_flags, File
     }
     second = FileRef{two.value()};
     const Credentials& credentials = thread.process->credentials;
-    one.value()->options().peer = two.value()->options().peer = {thread.process->pid, credentials.euid,
-                                                                 credentials.egid};
+    one.value()->options().peer =
+        two.value()->options().peer = {thread.process->pid, credentials.euid, credentials.egid};
     return {};
 }
 

@@ -11,17 +11,21 @@ namespace postern::libos {
 
 enum class SocketType : u32 { stream = 1, datagram = 2, packet = 5 };
 
-struct SocketCredentials { u32 pid = 0, uid = 0, gid = 0; };
+struct SocketCredentials {
+    u32 pid = 0, uid = 0, gid = 0;
+};
 
 inline constexpr u32 kMostPassedFiles = 253;  ///< SCM_MAX_FD
 
 /// A list of program buffers, consumed from the front.
-struct UserVector { u64 address, size; };
+struct UserVector {
+    u64 address, size;
+};
 class UserBuffers {
 public:
     UserBuffers(const UserVector* vectors, u32 count) : vectors_{vectors}, count_{count} {}
     u64 total() const;
-    usize gather(void* destination, usize size);        ///< returns bytes copied before a fault
+    usize gather(void* destination, usize size);  ///< returns bytes copied before a fault
     usize scatter(const void* source, usize size);
     /// Goes back to `offset` bytes behind the start.
     void rewind(u64 offset);
@@ -41,8 +45,8 @@ struct PassedFiles {
 };
 
 struct Received {
-    u64 bytes = 0;          ///< copied
-    u64 message_size = 0;   ///< of datagram and packet sockets: with what was cut off
+    u64 bytes = 0;         ///< copied
+    u64 message_size = 0;  ///< of datagram and packet sockets: with what was cut off
     bool cut = false;
     bool has_credentials = false;
     SocketCredentials credentials;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Socket calls. Networks and named Unix sockets are not there: socket(2) says so before anything else can go wrong.
-#include <linux/fcntl.h>
 #include <asm/socket.h>
+#include <linux/fcntl.h>
 
 #include "base/memory.hpp"
 #include "libos/ipc/anonymous.hpp"
@@ -16,7 +16,7 @@ namespace postern::libos {
 
 namespace {
 
-constexpr u32 kMostVectors = 1024;    // UIO_MAXIOV
+constexpr u32 kMostVectors = 1024;  // UIO_MAXIOV
 constexpr u64 kMostControl = 16384;
 constexpr u64 kMostBytes = 0x7fff'f000;
 
@@ -80,8 +80,8 @@ Res<void> read_control(Thread& thread, const UserMessage& message, PassedFiles& 
         } else if (header.level == kLevelSocket && header.type == kControlCredentials) {
             auto claimed = TRY(read_user<SocketCredentials>(message.control + at + sizeof header));
             const Credentials& own = thread.process->credentials;
-            if (own.euid != 0 && (claimed.pid != thread.process->pid || (claimed.uid != own.uid &&
-                claimed.uid != own.euid && claimed.uid != own.suid)))
+            if (own.euid != 0 && (claimed.pid != thread.process->pid ||
+                                  (claimed.uid != own.uid && claimed.uid != own.euid && claimed.uid != own.suid)))
                 return Failure{Errno::perm};
         } else if (header.level == kLevelSocket) {
             return Failure{Errno::inval};
@@ -278,7 +278,7 @@ Res<i64> sys_recvmsg(Thread& thread, Arguments arguments) {
 }
 
 namespace {
-constexpr u64 kManyHeader = 64;   // struct mmsghdr: the message and a length
+constexpr u64 kManyHeader = 64;  // struct mmsghdr: the message and a length
 constexpr u64 kManyLength = 56;
 }  // namespace
 
@@ -373,13 +373,11 @@ Res<i64> sys_getsockopt(Thread& thread, Arguments arguments) {
             TRY(write_option(arguments[3], arguments[4], linger, sizeof linger));
             return 0;
         }
-        case SO_PEERCRED:
-            TRY(write_option(arguments[3], arguments[4], &options->peer, sizeof options->peer));
-            return 0;
+        case SO_PEERCRED: TRY(write_option(arguments[3], arguments[4], &options->peer, sizeof options->peer)); return 0;
         case SO_RCVTIMEO_OLD:
         case SO_SNDTIMEO_OLD: {
-            u64 time = static_cast<u32>(arguments[2]) == SO_RCVTIMEO_OLD ? options->receive_timeout
-                                                                         : options->send_timeout;
+            u64 time =
+                static_cast<u32>(arguments[2]) == SO_RCVTIMEO_OLD ? options->receive_timeout : options->send_timeout;
             TimeVal timeval = to_timeval(time);
             TRY(write_option(arguments[3], arguments[4], &timeval, sizeof timeval));
             return 0;

@@ -7,9 +7,16 @@
 namespace postern::libos {
 
 enum MessageFlags : u32 {
-    kMessageOutOfBand = 1, kMessagePeek = 2, kMessageControlCut = 8, kMessageCut = 0x20, kMessageDontWait = 0x40,
-    kMessageEndOfRecord = 0x80, kMessageWaitAll = 0x100, kMessageNoSignal = 0x4000,
-    kMessageWaitForOne = 0x10000, kMessageCloseOnExec = 0x40000000,
+    kMessageOutOfBand = 1,
+    kMessagePeek = 2,
+    kMessageControlCut = 8,
+    kMessageCut = 0x20,
+    kMessageDontWait = 0x40,
+    kMessageEndOfRecord = 0x80,
+    kMessageWaitAll = 0x100,
+    kMessageNoSignal = 0x4000,
+    kMessageWaitForOne = 0x10000,
+    kMessageCloseOnExec = 0x40000000,
 };
 
 inline constexpr u32 kFamilyUnix = 1;

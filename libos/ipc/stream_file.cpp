@@ -34,9 +34,7 @@ u32 type_bits(StreamType type) {
     }
 }
 
-bool in_program(u64 user, u64 size) {
-    return user < g_parameters->user_high && size <= g_parameters->user_high - user;
-}
+bool in_program(u64 user, u64 size) { return user < g_parameters->user_high && size <= g_parameters->user_high - user; }
 
 class StreamFile final : public File {
 public:
@@ -51,9 +49,9 @@ public:
 
     Res<i64> read(Thread& thread, u64 user, u64 size, u64) override {
         if (!in_program(user, size)) return Failure{Errno::fault};
-        return transfer(thread, size, gate::kReadyRead,
-                        [&](u64* actual) { return g_gate->DkStreamRead(handle_, gate::kNoOffset,
-                                                                       reinterpret_cast<void*>(user), size, actual); });
+        return transfer(thread, size, gate::kReadyRead, [&](u64* actual) {
+            return g_gate->DkStreamRead(handle_, gate::kNoOffset, reinterpret_cast<void*>(user), size, actual);
+        });
     }
     Res<i64> read_kernel(Thread& thread, void* buffer, u64 size, u64) override {
         return transfer(thread, size, gate::kReadyRead, [&](u64* actual) {

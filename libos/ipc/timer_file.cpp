@@ -118,10 +118,10 @@ private:
     }
 
     gate::Clock clock_;
-    SharedLock lock_;      ///< a leaf
-    u64 expiry_ = 0;       ///< next expiry not yet taken, on `clock_`; 0: off
-    u64 interval_ = 0;     ///< nanoseconds, 0: once
-    u64 taken_ = 0;        ///< for edge_count
+    SharedLock lock_;   ///< a leaf
+    u64 expiry_ = 0;    ///< next expiry not yet taken, on `clock_`; 0: off
+    u64 interval_ = 0;  ///< nanoseconds, 0: once
+    u64 taken_ = 0;     ///< for edge_count
     WaitQueue queue_;
 };
 

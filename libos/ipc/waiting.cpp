@@ -31,8 +31,8 @@ HostItems::~HostItems() {
 void HostItems::add(gate::Handle handle, u32 want) {
     if (count_ == capacity_) {
         u32 wanted = capacity_ * 4;
-        auto memory = capacity_ >= kMost ? Res<void*>{Failure{Errno::nomem}}
-                                         : heap::allocate(wanted * sizeof(gate::WaitItem));
+        auto memory =
+            capacity_ >= kMost ? Res<void*>{Failure{Errno::nomem}} : heap::allocate(wanted * sizeof(gate::WaitItem));
         if (!memory.ok()) {
             complete_ = false;
             return;

@@ -22,8 +22,8 @@ constexpr u32 ready_bits(u32 events) {
 }
 
 struct Watched {
-    HeldFile file;        ///< none: skipped, with `got` kept
-    u32 want = 0;         ///< PollBits
+    HeldFile file;  ///< none: skipped, with `got` kept
+    u32 want = 0;   ///< PollBits
     u32 got = 0;
     WaitEntry* entry = nullptr;
 };

@@ -47,11 +47,10 @@ Res<i64> execute_at(Thread& thread, i32 dirfd, u64 path, u64 arguments, u64 envi
         text.add("/dev/fd/", dirfd);
         request.path[text.size()] = 0;
     } else {
-        request.file = TRY(open_executable(thread, dirfd, request.path,
-                                           (flags & kSymlinkNoFollow) != 0 ? kNoFollow : 0));
+        request.file =
+            TRY(open_executable(thread, dirfd, request.path, (flags & kSymlinkNoFollow) != 0 ? kNoFollow : 0));
         if (request.path[0] != '/' && dirfd != -100) {
-            request.path_unreachable =
-                thread.process->files->close_on_exec(static_cast<u32>(dirfd)).value_or(false);
+            request.path_unreachable = thread.process->files->close_on_exec(static_cast<u32>(dirfd)).value_or(false);
             char* relative = static_cast<char*>(TRY(heap::allocate(sizeof request.path)));
             memcpy(relative, request.path, sizeof request.path);
             Text text{request.path, sizeof request.path - 1};

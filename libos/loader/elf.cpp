@@ -51,7 +51,8 @@ Res<ElfPlan> plan_elf(const Elf64_Ehdr& header, const Elf64_Phdr* headers, const
                 if (segment.p_filesz != 0 && (segment.p_vaddr - segment.p_offset) % kPageSize != 0)
                     return Failure{Errno::noexec};
                 if (any && segment.p_vaddr < previous_end) return Failure{Errno::noexec};
-                // Linux ignores an alignment that is no power of two. What cannot be met in the address space is refused.
+                // Linux ignores an alignment that is no power of two. What cannot be met in the address space is
+                // refused.
                 if (plan.position_independent && segment.p_align > plan.alignment &&
                     (segment.p_align & (segment.p_align - 1)) == 0) {
                     if (segment.p_align > (1ull << 30)) return Failure{Errno::noexec};
@@ -61,8 +62,8 @@ Res<ElfPlan> plan_elf(const Elf64_Ehdr& header, const Elf64_Phdr* headers, const
                 any = true;
                 previous_end = segment.p_vaddr + segment.p_memsz;
                 plan.high = page_ceil(previous_end);
-                if (header.e_phoff >= segment.p_offset &&
-                    header.e_phoff - segment.p_offset < segment.p_filesz && plan.headers == 0)
+                if (header.e_phoff >= segment.p_offset && header.e_phoff - segment.p_offset < segment.p_filesz &&
+                    plan.headers == 0)
                     plan.headers = header.e_phoff - segment.p_offset + segment.p_vaddr;
                 break;
             }

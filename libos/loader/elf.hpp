@@ -23,13 +23,13 @@ struct ElfPlan {
     bool position_independent = false;
     bool executable_stack = false;
     u64 entry = 0;
-    u64 low = 0, high = 0;         ///< pages covered by all segments
+    u64 low = 0, high = 0;  ///< pages covered by all segments
     u64 alignment = kPageSize;
-    u64 headers = 0;               ///< address of the program headers in memory; 0: in no segment
-    u64 header_offset = 0;         ///< of the program headers in the file
+    u64 headers = 0;        ///< address of the program headers in memory; 0: in no segment
+    u64 header_offset = 0;  ///< of the program headers in the file
     u32 header_count = 0;
-    u64 interpreter_offset = 0;    ///< of the path in the file
-    u32 interpreter_size = 0;      ///< with its NUL; 0: none
+    u64 interpreter_offset = 0;  ///< of the path in the file
+    u32 interpreter_size = 0;    ///< with its NUL; 0: none
 };
 
 /// First step, from the file's first bytes: where the program headers are. Errno::noexec for what is no x86-64

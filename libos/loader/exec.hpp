@@ -27,9 +27,9 @@ public:
     Res<void> prepend(u32 drop, const std::string_view* texts, u32 count);
 
     u32 count() const { return count_; }
-    u64 bytes() const { return size_; }        ///< with all NULs
-    const char* data() const { return data_; } ///< count() NUL-terminated strings one after the other
-    u64 limit = 0;                             ///< bytes, pointers included; 0: 2 MiB
+    u64 bytes() const { return size_; }         ///< with all NULs
+    const char* data() const { return data_; }  ///< count() NUL-terminated strings one after the other
+    u64 limit = 0;                              ///< bytes, pointers included; 0: 2 MiB
 
 private:
     Res<void> reserve(u64 more);
@@ -40,16 +40,17 @@ private:
 };
 
 struct ExecRequest {
-    FileRef file;               ///< the program or script, opened for reading
-    char path[4096] = {};       ///< as the caller named it: AT_EXECFN, and the name a script's interpreter gets
+    FileRef file;                   ///< the program or script, opened for reading
+    char path[4096] = {};           ///< as the caller named it: AT_EXECFN, and the name a script's interpreter gets
     bool path_unreachable = false;  ///< the name is /dev/fd/N of a close-on-exec descriptor: scripts cannot run
     ExecStrings arguments;
     ExecStrings environment;
 };
 
 enum class ExecOutcome {
-    replaced,       ///< `frame` holds the new program's first state
-    parent_resumes, ///< a vfork context left for a process of its own; this thread is the parent again and its frame is set
+    replaced,        ///< `frame` holds the new program's first state
+    parent_resumes,  ///< a vfork context left for a process of its own; this thread is the parent again and its frame
+                     ///< is set
 };
 
 /// Runs the request's program in the calling process. Errors leave the old program as it was; after the point of no

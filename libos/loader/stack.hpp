@@ -11,15 +11,15 @@ struct AuxiliaryEntry {
 };
 
 struct StackContents {
-    const char* arguments;       ///< `argument_count` NUL-terminated strings in a row
+    const char* arguments;  ///< `argument_count` NUL-terminated strings in a row
     u64 argument_bytes;
     u32 argument_count;
     const char* environment;
     u64 environment_bytes;
     u32 environment_count;
-    const char* path;            ///< AT_EXECFN
-    const char* platform;        ///< AT_PLATFORM
-    u8 random[16];               ///< AT_RANDOM
+    const char* path;                 ///< AT_EXECFN
+    const char* platform;             ///< AT_PLATFORM
+    u8 random[16];                    ///< AT_RANDOM
     const AuxiliaryEntry* auxiliary;  ///< without RANDOM, EXECFN, PLATFORM, NULL: added here
     u32 auxiliary_count;
 };

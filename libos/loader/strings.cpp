@@ -8,7 +8,7 @@
 namespace postern::libos {
 
 namespace {
-constexpr u64 kMaxString = 131072;         // MAX_ARG_STRLEN
+constexpr u64 kMaxString = 131072;  // MAX_ARG_STRLEN
 constexpr u64 kDefaultLimit = 2ull << 20;
 constexpr u32 kMaxCount = 0x7fffffff;
 }  // namespace

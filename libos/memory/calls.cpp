@@ -32,8 +32,7 @@ Res<i64> sys_mmap(Thread& thread, Arguments arguments) {
     constexpr u32 kKnown = kMapFlagTypes | kMapFlagFixed | kMapFlag32Bit | kMapFlagGrowsDown | 0x800 | 0x1000 |
                            kMapFlagLocked | kMapFlagNoReserve | kMapFlagPopulate | 0x10000 | kMapFlagStack |
                            kMapFlagHugeTlb | kMapFlagFixedNoReplace;
-    if ((flags & kMapFlagTypes) == kMapFlagSharedValidate && (flags & ~kKnown) != 0)
-        return Failure{Errno::opnotsupp};
+    if ((flags & kMapFlagTypes) == kMapFlagSharedValidate && (flags & ~kKnown) != 0) return Failure{Errno::opnotsupp};
     u64 mapped = TRY(space.map(address, size, prot, flags, file.get(), offset, MappingKind::file));
     return value_of(mapped);
 }

@@ -15,14 +15,14 @@ enum class MappingKind : u32 { anonymous, file, shared_anonymous, stack, heap, t
 
 struct Mapping {
     u64 start = 0, end = 0;
-    u32 prot = 0;         ///< gate::Prot bits
+    u32 prot = 0;  ///< gate::Prot bits
     MappingKind kind = MappingKind::anonymous;
-    u32 shared = 0;       ///< MAP_SHARED
+    u32 shared = 0;  ///< MAP_SHARED
     u32 grows_down = 0;
-    File* file = nullptr; ///< referenced; null for anonymous
-    u64 offset = 0;       ///< of `start` in `file`
-    u32 max_prot = 7;     ///< mprotect may not go beyond (a shared mapping of a file opened read-only)
-    u32 locked = 0;       ///< mlock(2): counted, and refused to what would drop its pages
+    File* file = nullptr;  ///< referenced; null for anonymous
+    u64 offset = 0;        ///< of `start` in `file`
+    u32 max_prot = 7;      ///< mprotect may not go beyond (a shared mapping of a file opened read-only)
+    u32 locked = 0;        ///< mlock(2): counted, and refused to what would drop its pages
 };
 
 /// True when `right`, which begins where `left` ends, can be shown and treated as the same mapping.

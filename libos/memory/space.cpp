@@ -17,7 +17,7 @@ namespace postern::libos {
 
 namespace {
 
-constexpr u32 kSpareNodes = 6;       // mremap carves two ranges (two splits each) and inserts one mapping
+constexpr u32 kSpareNodes = 6;  // mremap carves two ranges (two splits each) and inserts one mapping
 constexpr u64 kLimitAddressSpace = 9;
 
 class TryGuard {
@@ -351,8 +351,7 @@ Res<void> Space::protect(u64 address, u64 size, u32 prot) {
     u64 end = address + page_ceil(size);
     MappingNode* node = tree_.at_or_above(address);
     if (node == nullptr || node->mapping.start > address) {
-        if ((prot & kGrowsDown) == 0 || node == nullptr || node->mapping.start >= end ||
-            node->mapping.grows_down == 0)
+        if ((prot & kGrowsDown) == 0 || node == nullptr || node->mapping.start >= end || node->mapping.grows_down == 0)
             return Failure{Errno::nomem};
         address = node->mapping.start;
     }
@@ -382,8 +381,7 @@ Res<void> Space::protect(u64 address, u64 size, u32 prot) {
     if (stop > address && changes) {
         if (code) announce_code(address, stop);
         gate::Err error = g_gate->DkVirtualMemoryProtect(address, stop - address, prot);
-        if (error != gate::Err::ok)
-            return Failure{error == gate::Err::no_quota ? Errno::nomem : to_errno(error)};
+        if (error != gate::Err::ok) return Failure{error == gate::Err::no_quota ? Errno::nomem : to_errno(error)};
         node = tree_.at_or_above(address);
         if (node->mapping.start < address) node = split(node, address);
         while (node != nullptr && node->mapping.start < stop) {
@@ -452,8 +450,7 @@ bool Space::grow_down(u64 address) {
     MappingNode* before = tree_.below(start + 1);
     if (before != nullptr && before->mapping.end + kGuardGap > start) return false;
     u64 size = node->mapping.start - start;
-    if (g_gate->DkVirtualMemoryAlloc(start, size, gate::kAllocCommit, node->mapping.prot) !=
-        gate::Err::ok)
+    if (g_gate->DkVirtualMemoryAlloc(start, size, gate::kAllocCommit, node->mapping.prot) != gate::Err::ok)
         return false;
     if (node->mapping.locked != 0) locked_ += size;
     node->mapping.start = start;

@@ -16,10 +16,21 @@ struct Thread;
 
 /// mmap(2), mremap(2) flags as Linux numbers them.
 enum MapFlag : u32 {
-    kMapFlagShared = 0x01, kMapFlagPrivate = 0x02, kMapFlagSharedValidate = 0x03, kMapFlagTypes = 0x0f,
-    kMapFlagFixed = 0x10, kMapFlagAnonymous = 0x20, kMapFlag32Bit = 0x40, kMapFlagGrowsDown = 0x100,
-    kMapFlagLocked = 0x2000, kMapFlagNoReserve = 0x4000, kMapFlagPopulate = 0x8000, kMapFlagStack = 0x20000,
-    kMapFlagHugeTlb = 0x40000, kMapFlagSync = 0x80000, kMapFlagFixedNoReplace = 0x100000,
+    kMapFlagShared = 0x01,
+    kMapFlagPrivate = 0x02,
+    kMapFlagSharedValidate = 0x03,
+    kMapFlagTypes = 0x0f,
+    kMapFlagFixed = 0x10,
+    kMapFlagAnonymous = 0x20,
+    kMapFlag32Bit = 0x40,
+    kMapFlagGrowsDown = 0x100,
+    kMapFlagLocked = 0x2000,
+    kMapFlagNoReserve = 0x4000,
+    kMapFlagPopulate = 0x8000,
+    kMapFlagStack = 0x20000,
+    kMapFlagHugeTlb = 0x40000,
+    kMapFlagSync = 0x80000,
+    kMapFlagFixedNoReplace = 0x100000,
     kMapFlagUninitialized = 0x4000000,
 };
 enum RemapFlag : u32 { kRemapMayMove = 1, kRemapFixed = 2, kRemapDontUnmap = 4 };
@@ -120,12 +131,12 @@ private:
     MappingNode* spares_ = nullptr;  ///< so that splitting cannot fail half-way
     u32 spare_count_ = 0;
     u64 mapped_ = 0;
-    u64 locked_ = 0;                 ///< bytes of locked mappings
-    u32 lock_future_ = 0;            ///< MCL_FUTURE: new mappings are locked
+    u64 locked_ = 0;       ///< bytes of locked mappings
+    u32 lock_future_ = 0;  ///< MCL_FUTURE: new mappings are locked
     u64 break_start_ = 0, break_end_ = 0;
-    u64 break_committed_ = 0;        ///< end of the memory committed ahead of the break
-    u64 break_dirty_ = 0;            ///< what lies in [break_end_, break_dirty_) may hold old data
-    u64 map_top_ = 0;                ///< mmap goes down from here
+    u64 break_committed_ = 0;  ///< end of the memory committed ahead of the break
+    u64 break_dirty_ = 0;      ///< what lies in [break_end_, break_dirty_) may hold old data
+    u64 map_top_ = 0;          ///< mmap goes down from here
     u64 stack_top_ = 0;
     u64 program_base_ = 0;
     u64 time_page_bytes_ = 0;

@@ -43,8 +43,7 @@ Res<u64> Space::remap_locked(u64 old_address, u64 old_size, u64 new_size, u32 fl
     if (fixed) {
         if (!page_aligned(new_address) || new_address > high - new_size || new_address < low)
             return Failure{Errno::inval};
-        if (old_address + old_size > new_address && new_address + new_size > old_address)
-            return Failure{Errno::inval};
+        if (old_address + old_size > new_address && new_address + new_size > old_address) return Failure{Errno::inval};
     }
 
     MappingNode* node = tree_.at_or_above(old_address);
@@ -131,8 +130,7 @@ Res<void> Space::move_contents(const Mapping& part, u64 from, u64 old_size, u64 
     // What lies behind a file's pages at the host may be other files' (memory files share one): only the pages that
     // are there move, and the file maps what comes after.
     const u64 more = part.file != nullptr && new_size > old_size ? new_size - old_size : 0;
-    if (more != 0)
-        TRY(part.file->map(to + old_size, more, part.offset + old_size, part.prot, part.shared != 0));
+    if (more != 0) TRY(part.file->map(to + old_size, more, part.offset + old_size, part.prot, part.shared != 0));
     if (g_gate->DkVirtualMemoryMove(from, old_size, to, new_size - more) == gate::Err::ok) return {};
     // The host may hold the range in pieces that it cannot move as one: rebuild it.
     if (part.shared != 0) {
@@ -217,15 +215,45 @@ Res<u64> Space::set_break_locked(u64 address, Doomed& doomed) {
 }
 
 Res<void> Space::advise(u64 address, u64 size, u32 advice) {
-    enum : u32 { kNormal = 0, kRandom = 1, kSequential = 2, kWillNeed = 3, kDontNeed = 4, kFree = 8, kRemove = 9,
-                 kHugePage = 14, kNoHugePage = 15, kDontDump = 16, kDoDump = 17, kCold = 20, kPageOut = 21,
-                 kPopulateRead = 22, kPopulateWrite = 23, kDontNeedLocked = 24, kHwPoison = 100, kSoftOffline = 101 };
+    enum : u32 {
+        kNormal = 0,
+        kRandom = 1,
+        kSequential = 2,
+        kWillNeed = 3,
+        kDontNeed = 4,
+        kFree = 8,
+        kRemove = 9,
+        kHugePage = 14,
+        kNoHugePage = 15,
+        kDontDump = 16,
+        kDoDump = 17,
+        kCold = 20,
+        kPageOut = 21,
+        kPopulateRead = 22,
+        kPopulateWrite = 23,
+        kDontNeedLocked = 24,
+        kHwPoison = 100,
+        kSoftOffline = 101
+    };
     switch (advice) {
-        case kNormal: case kRandom: case kSequential: case kWillNeed: case kDontNeed: case kFree: case kRemove:
-        case kHugePage: case kNoHugePage: case kDontDump: case kDoDump: case kCold: case kPageOut:
-        case kPopulateRead: case kPopulateWrite: case kDontNeedLocked:
-            break;
-        case kHwPoison: case kSoftOffline: return Failure{Errno::perm};
+        case kNormal:
+        case kRandom:
+        case kSequential:
+        case kWillNeed:
+        case kDontNeed:
+        case kFree:
+        case kRemove:
+        case kHugePage:
+        case kNoHugePage:
+        case kDontDump:
+        case kDoDump:
+        case kCold:
+        case kPageOut:
+        case kPopulateRead:
+        case kPopulateWrite:
+        case kDontNeedLocked: break;
+        case kHwPoison:
+        case kSoftOffline: return Failure{Errno::perm};
         default: return Failure{Errno::inval};  // DONTFORK, WIPEONFORK, MERGEABLE, COLLAPSE: not here
     }
     const u64 high = g_parameters->user_high;
@@ -243,13 +271,14 @@ Res<void> Space::advise(u64 address, u64 size, u32 advice) {
         }
         const Mapping& mapping = node->mapping;
         if (mapping.start > at) hole = true, at = mapping.start;
-        if (mapping.locked != 0 && (advice == kDontNeed || advice == kFree || advice == kRemove || advice == kCold ||
-                                    advice == kPageOut))
+        if (mapping.locked != 0 &&
+            (advice == kDontNeed || advice == kFree || advice == kRemove || advice == kCold || advice == kPageOut))
             return Failure{Errno::inval};
         u64 to = mapping.end < end ? mapping.end : end;
         gate::Err error = gate::Err::ok;
         switch (advice) {
-            case kDontNeed: case kDontNeedLocked:
+            case kDontNeed:
+            case kDontNeedLocked:
                 // Shared memory keeps its contents: only this mapping's page-table entries would go.
                 if (mapping.shared == 0) {
                     error = g_gate->DkVirtualMemoryFree(at, to - at, gate::FreeKind::decommit);
@@ -266,7 +295,8 @@ Res<void> Space::advise(u64 address, u64 size, u32 advice) {
                 if ((mapping.max_prot & gate::kProtWrite) == 0) return Failure{Errno::acces};
                 error = g_gate->DkVirtualMemoryFree(at, to - at, gate::FreeKind::remove);
                 break;
-            case kPopulateRead: case kPopulateWrite:
+            case kPopulateRead:
+            case kPopulateWrite:
                 for (; at < to; at += kPageSize) {
                     u32 word = 0;
                     auto read = load_user_u32(at);

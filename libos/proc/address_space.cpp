@@ -10,8 +10,7 @@ namespace postern::libos {
 Memory measure(Space& space) {
     Memory result;
     Guard guard{space.lock()};
-    for (const Mapping* mapping = space.at_or_above(0); mapping != nullptr;
-         mapping = space.at_or_above(mapping->end)) {
+    for (const Mapping* mapping = space.at_or_above(0); mapping != nullptr; mapping = space.at_or_above(mapping->end)) {
         u64 size = mapping->end - mapping->start;
         result.mapped += size;
         if (mapping->prot != 0) result.accessible += size;
@@ -52,7 +51,8 @@ void write_line(Thread& thread, const Mapping& mapping, ProcText& text, bool det
     } else if (mapping.kind == MappingKind::time_page) {
         name = (prot & gate::kProtExecute) != 0 ? "[vdso]" : "[vvar]";
     }
-    const u64 major = (device >> 8 & 0xfff) | (device >> 32 & ~0xfffull), minor = (device & 0xff) | (device >> 12 & 0xfff00);
+    const u64 major = (device >> 8 & 0xfff) | (device >> 32 & ~0xfffull),
+              minor = (device & 0xff) | (device >> 12 & 0xfff00);
     head.add(Hex{mapping.start, 8}, '-', Hex{mapping.end, 8}, ' ', (prot & gate::kProtRead) != 0 ? 'r' : '-',
              (prot & gate::kProtWrite) != 0 ? 'w' : '-', (prot & gate::kProtExecute) != 0 ? 'x' : '-',
              mapping.shared != 0 ? 's' : 'p', ' ', Hex{mapping.file != nullptr ? mapping.offset : 0, 8}, ' ',

@@ -5,8 +5,8 @@
 
 #include "base/memory.hpp"
 #include "libos/ipc/epoll.hpp"
-#include "libos/process/table.hpp"
 #include "libos/proc/node.hpp"
+#include "libos/process/table.hpp"
 #include "libos/user.hpp"
 
 namespace postern::libos {
@@ -112,8 +112,8 @@ private:
             epoll_visit(
                 *file,
                 [](u32 fd, u32 events, u64 data, void* cookie) {
-                    static_cast<ProcText*>(cookie)->add("tfd: ", Padded{fd, 8}, " events: ", Hex{events}, " data: ",
-                                                        Hex{data}, "\n");
+                    static_cast<ProcText*>(cookie)->add("tfd: ", Padded{fd, 8}, " events: ", Hex{events},
+                                                        " data: ", Hex{data}, "\n");
                 },
                 &text);
         }

@@ -4,8 +4,8 @@
 #include <linux/fcntl.h>
 
 #include "base/memory.hpp"
-#include "libos/process/process.hpp"
 #include "libos/proc/node.hpp"
+#include "libos/process/process.hpp"
 #include "libos/user.hpp"
 
 namespace postern::libos {
@@ -23,9 +23,7 @@ public:
         switch (device_) {
             case Device::null: return 0;
             case Device::zero:
-            case Device::full:
-                TRY(zero_out(user, size));
-                return static_cast<i64>(size);
+            case Device::full: TRY(zero_out(user, size)); return static_cast<i64>(size);
             default: break;
         }
         u8 bytes[256];
@@ -70,13 +68,23 @@ private:
     Device device_;
 };
 
-constexpr struct { const char* name; Device device; u32 number; const char* target; } kEntries[] = {
-    {"full", Device::full, 0x107, nullptr}, {"null", Device::null, 0x103, nullptr},
-    {"random", Device::random, 0x108, nullptr}, {"tty", Device::terminal, 0x500, nullptr},
-    {"urandom", Device::random, 0x109, nullptr}, {"zero", Device::zero, 0x105, nullptr},
+constexpr struct {
+    const char* name;
+    Device device;
+    u32 number;
+    const char* target;
+} kEntries[] = {
+    {"full", Device::full, 0x107, nullptr},
+    {"null", Device::null, 0x103, nullptr},
+    {"random", Device::random, 0x108, nullptr},
+    {"tty", Device::terminal, 0x500, nullptr},
+    {"urandom", Device::random, 0x109, nullptr},
+    {"zero", Device::zero, 0x105, nullptr},
     {"shm", Device::null, 0, ""},
-    {"fd", Device::null, 0, "/proc/self/fd"}, {"stdin", Device::null, 0, "/proc/self/fd/0"},
-    {"stdout", Device::null, 0, "/proc/self/fd/1"}, {"stderr", Device::null, 0, "/proc/self/fd/2"},
+    {"fd", Device::null, 0, "/proc/self/fd"},
+    {"stdin", Device::null, 0, "/proc/self/fd/0"},
+    {"stdout", Device::null, 0, "/proc/self/fd/1"},
+    {"stderr", Device::null, 0, "/proc/self/fd/2"},
 };
 constexpr u32 kEntryCount = sizeof kEntries / sizeof *kEntries;
 

@@ -7,7 +7,11 @@ namespace postern::libos {
 
 namespace {
 
-struct Row { const char* type; const char* source; const char* options; };
+struct Row {
+    const char* type;
+    const char* source;
+    const char* options;
+};
 
 Row describe(const Mount& mount) {
     std::string_view path{mount.path, mount.length};

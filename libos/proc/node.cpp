@@ -5,8 +5,8 @@
 #include <linux/fcntl.h>
 
 #include "base/memory.hpp"
-#include "libos/process/table.hpp"
 #include "libos/proc/descriptors.hpp"
+#include "libos/process/table.hpp"
 #include "libos/time/timers.hpp"
 #include "libos/user.hpp"
 
@@ -282,9 +282,8 @@ Res<usize> NodeInode::read_link(Thread& thread, char* buffer, usize capacity) {
         memcpy(buffer, node_.target, length);
         return length;
     }
-    return with_subject(thread, pid_, tid_, [&](const Subject& subject) -> Res<usize> {
-        return node_.link(subject, buffer, capacity);
-    });
+    return with_subject(thread, pid_, tid_,
+                        [&](const Subject& subject) -> Res<usize> { return node_.link(subject, buffer, capacity); });
 }
 
 }  // namespace

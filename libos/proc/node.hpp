@@ -15,8 +15,8 @@ namespace postern::libos {
 struct Subject {
     Thread& caller;
     Process* process;
-    Thread* thread;   ///< the one named by the path, else the process's first
-    bool own() const; ///< the process that runs in the calling picoprocess: its address space can be looked at
+    Thread* thread;    ///< the one named by the path, else the process's first
+    bool own() const;  ///< the process that runs in the calling picoprocess: its address space can be looked at
 };
 
 using TextWriter = Res<void> (*)(const Subject& subject, ProcText& text);
@@ -25,21 +25,23 @@ using TextStore = Res<void> (*)(const Subject& subject, std::string_view text);
 using LinkWriter = Res<usize> (*)(const Subject& subject, char* buffer, usize capacity);
 
 enum class NodeKind : u8 {
-    file, directory, link,
-    root,        ///< /proc: its children, and a directory for each process
-    tasks,       ///< /proc/PID/task
-    descriptors, ///< /proc/PID/fd
+    file,
+    directory,
+    link,
+    root,         ///< /proc: its children, and a directory for each process
+    tasks,        ///< /proc/PID/task
+    descriptors,  ///< /proc/PID/fd
     descriptor_infos,
 };
 
 struct Node {
     const char* name;
     NodeKind kind;
-    u32 mode;                     ///< permission bits
+    u32 mode;  ///< permission bits
     TextWriter text = nullptr;
     TextStore store = nullptr;
     LinkWriter link = nullptr;
-    const char* target = nullptr; ///< of a link that is always the same
+    const char* target = nullptr;  ///< of a link that is always the same
     const Node* children = nullptr;
     u32 child_count = 0;
 };

@@ -3,10 +3,10 @@
 #include "base/memory.hpp"
 #include "libos/fs/mount.hpp"
 #include "libos/fs/path.hpp"
-#include "libos/process/process.hpp"
 #include "libos/proc/address_space.hpp"
 #include "libos/proc/mounts.hpp"
 #include "libos/proc/node.hpp"
+#include "libos/process/process.hpp"
 #include "libos/time/timers.hpp"
 #include "libos/user.hpp"
 
@@ -56,7 +56,9 @@ Memory memory_of(const Subject& subject) {
     return subject.own() && subject.process->space != nullptr ? measure(*subject.process->space) : Memory{};
 }
 
-struct Handlers { u64 ignored = 0, caught = 0; };
+struct Handlers {
+    u64 ignored = 0, caught = 0;
+};
 Handlers handlers_of(const Process& process) {
     Handlers result;
     for (u32 signal = 1; signal <= kSignalCount; ++signal) {
@@ -78,14 +80,15 @@ Res<void> write_stat(const Subject& subject, ProcText& text) {
     i32 nice = thread != nullptr ? thread->nice : 0;
     text.add(thread != nullptr ? thread->tid : process.pid, " (", name_of(subject), ") ", state_of(subject), ' ',
              parent_of(process), ' ', process.pgid, ' ', process.sid, " 0 -1 4194304 0 0 0 0 ", cpu, " 0 ",
-             process.cpu_user_children / kTick, ' ', process.cpu_system_children / kTick, ' ', 20 + nice, ' ', nice, ' ',
-             process.thread_count, " 0 ", process.start_time / kTick, ' ', memory.mapped, ' ',
+             process.cpu_user_children / kTick, ' ', process.cpu_system_children / kTick, ' ', 20 + nice, ' ', nice,
+             ' ', process.thread_count, " 0 ", process.start_time / kTick, ' ', memory.mapped, ' ',
              memory.accessible / kPageSize, " 18446744073709551615 ", memory.code_start, ' ', memory.code_end, ' ',
              subject.own() ? process.start_stack : 0, " 0 0 ");
     text.add(process.signals.pending.set & 0x7fff'ffff, ' ', thread != nullptr ? thread->signals.mask & 0x7fff'ffff : 0,
              ' ', handlers.ignored & 0x7fff'ffff, ' ', handlers.caught & 0x7fff'ffff, " 0 0 0 ", process.exit_signal,
-             " 0 0 ", thread != nullptr ? thread->scheduler : 0, " 0 0 0 ", memory.data_start, ' ', memory.data_end, ' ',
-             memory.break_start, " 0 0 0 0 ", process.state == ProcessState::zombie ? process.exit_status : 0, '\n');
+             " 0 0 ", thread != nullptr ? thread->scheduler : 0, " 0 0 0 ", memory.data_start, ' ', memory.data_end,
+             ' ', memory.break_start, " 0 0 0 0 ", process.state == ProcessState::zombie ? process.exit_status : 0,
+             '\n');
     return {};
 }
 
@@ -109,10 +112,13 @@ Res<void> write_status(const Subject& subject, ProcText& text) {
              credentials.sgid, '\t', credentials.fsgid, "\nFDSize:\t64\nGroups:\t");
     for (u32 index = 0; index < credentials.group_count && index < 32; ++index)
         text.add(credentials.groups[index], ' ');
-    text.add("\nNStgid:\t", process.pid, "\nNSpid:\t", tid, "\nNSpgid:\t", process.pgid, "\nNSsid:\t", process.sid, '\n');
+    text.add("\nNStgid:\t", process.pid, "\nNSpid:\t", tid, "\nNSpgid:\t", process.pgid, "\nNSsid:\t", process.sid,
+             '\n');
     if (process.state != ProcessState::zombie) {
         Memory memory = memory_of(subject);
-        auto kib = [&](const char* name, u64 bytes) { text.add(name, ":\t", Padded{static_cast<i64>(bytes / 1024), 8}, " kB\n"); };
+        auto kib = [&](const char* name, u64 bytes) {
+            text.add(name, ":\t", Padded{static_cast<i64>(bytes / 1024), 8}, " kB\n");
+        };
         kib("VmPeak", memory.mapped);
         kib("VmSize", memory.mapped);
         kib("VmLck", subject.own() && process.space != nullptr ? process.space->locked_bytes() : 0);
@@ -143,7 +149,8 @@ Res<void> write_status(const Subject& subject, ProcText& text) {
     text.add("Speculation_Store_Bypass:\tvulnerable\nCpus_allowed:\t",
              Hex{thread != nullptr ? thread->affinity & mask : mask, 1}, "\nCpus_allowed_list:\t0");
     if (processors > 1) text.add('-', processors - 1);
-    text.add("\nMems_allowed:\t1\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n");
+    text.add(
+        "\nMems_allowed:\t1\nMems_allowed_list:\t0\nvoluntary_ctxt_switches:\t0\nnonvoluntary_ctxt_switches:\t0\n");
     return {};
 }
 
@@ -194,17 +201,21 @@ Res<void> store_name(const Subject& subject, std::string_view name) {
 }
 
 Res<void> write_limits(const Subject& subject, ProcText& text) {
-    struct Row { u32 index; const char* name; const char* unit; };
+    struct Row {
+        u32 index;
+        const char* name;
+        const char* unit;
+    };
     // In the order and with the padding of the kernel's own table: programs cut columns out of it.
     static constexpr Row kRows[] = {
-        {0, "Max cpu time             ", "seconds"}, {1, "Max file size            ", "bytes"},
-        {2, "Max data size            ", "bytes"}, {3, "Max stack size           ", "bytes"},
-        {4, "Max core file size       ", "bytes"}, {5, "Max resident set         ", "bytes"},
+        {0, "Max cpu time             ", "seconds"},   {1, "Max file size            ", "bytes"},
+        {2, "Max data size            ", "bytes"},     {3, "Max stack size           ", "bytes"},
+        {4, "Max core file size       ", "bytes"},     {5, "Max resident set         ", "bytes"},
         {6, "Max processes            ", "processes"}, {7, "Max open files           ", "files"},
-        {8, "Max locked memory        ", "bytes"}, {9, "Max address space        ", "bytes"},
-        {10, "Max file locks           ", "locks"}, {11, "Max pending signals      ", "signals"},
-        {12, "Max msgqueue size        ", "bytes"}, {13, "Max nice priority        ", ""},
-        {14, "Max realtime priority    ", ""}, {15, "Max realtime timeout     ", "us"},
+        {8, "Max locked memory        ", "bytes"},     {9, "Max address space        ", "bytes"},
+        {10, "Max file locks           ", "locks"},    {11, "Max pending signals      ", "signals"},
+        {12, "Max msgqueue size        ", "bytes"},    {13, "Max nice priority        ", ""},
+        {14, "Max realtime priority    ", ""},         {15, "Max realtime timeout     ", "us"},
     };
     text.add("Limit                     Soft Limit           Hard Limit           Units     \n");
     for (const Row& row : kRows) {
@@ -245,7 +256,8 @@ Res<void> store_score_adjustment(const Subject& subject, std::string_view value)
     i64 number = parse_number(value);
     if (number < 0 || number > 1000) return Failure{Errno::inval};
     if (negative) number = -number;
-    if (number < subject.process->oom_score_adjustment && !has_capability(subject.caller, 24)) return Failure{Errno::acces};
+    if (number < subject.process->oom_score_adjustment && !has_capability(subject.caller, 24))
+        return Failure{Errno::acces};
     subject.process->oom_score_adjustment = static_cast<i32>(number);
     return {};
 }
@@ -281,8 +293,8 @@ Res<void> write_smaps_rollup_node(const Subject& subject, ProcText& text) {
     if (!subject.own()) return Failure{Errno::acces};
     Memory memory = memory_of(subject);
     text.add("00400000-7ffffffff000 ---p 00000000 00:00 0                          [rollup]\nRss:            ",
-             Padded{static_cast<i64>(memory.accessible / 1024), 8}, " kB\nPss:            ",
-             Padded{static_cast<i64>(memory.accessible / 1024), 8}, " kB\n");
+             Padded{static_cast<i64>(memory.accessible / 1024), 8},
+             " kB\nPss:            ", Padded{static_cast<i64>(memory.accessible / 1024), 8}, " kB\n");
     return {};
 }
 /// "name value" per line for 1, as /proc/PID/uid_map of the first user namespace.
@@ -332,20 +344,20 @@ constexpr Node directory(const char* name, NodeKind kind, u32 mode, const Node* 
 // The same numbers for everybody: there is one namespace of each kind.
 constexpr Node kNamespaces[] = {
     fixed_link("cgroup", "cgroup:[4026531835]"), fixed_link("ipc", "ipc:[4026531839]"),
-    fixed_link("mnt", "mnt:[4026531840]"), fixed_link("net", "net:[4026531992]"),
-    fixed_link("pid", "pid:[4026531836]"), fixed_link("user", "user:[4026531837]"),
+    fixed_link("mnt", "mnt:[4026531840]"),       fixed_link("net", "net:[4026531992]"),
+    fixed_link("pid", "pid:[4026531836]"),       fixed_link("user", "user:[4026531837]"),
     fixed_link("uts", "uts:[4026531838]"),
 };
 
 #define POSTERN_TASK_NODES                                                                                         \
-    directory("attr", NodeKind::directory, 0555), file("auxv", 0400, write_auxiliary), file("cgroup", 0444, write_cgroup),                              \
-        file("cmdline", 0444, write_command_line), file("comm", 0644, write_name, store_name),                     \
-        link("cwd", link_working_directory), file("environ", 0400, write_environment),                             \
-        link("exe", link_executable), directory("fd", NodeKind::descriptors, 0500),                                \
-        directory("fdinfo", NodeKind::descriptor_infos, 0555), file("gid_map", 0444, write_identity_map),          \
-        file("io", 0400, write_io), file("limits", 0444, write_limits), file("loginuid", 0444, write_login),       \
-        file("maps", 0444, write_maps_node), file("mountinfo", 0444, write_mount_info),                            \
-        file("mounts", 0444, write_mounts),                                                                        \
+    directory("attr", NodeKind::directory, 0555), file("auxv", 0400, write_auxiliary),                             \
+        file("cgroup", 0444, write_cgroup), file("cmdline", 0444, write_command_line),                             \
+        file("comm", 0644, write_name, store_name), link("cwd", link_working_directory),                           \
+        file("environ", 0400, write_environment), link("exe", link_executable),                                    \
+        directory("fd", NodeKind::descriptors, 0500), directory("fdinfo", NodeKind::descriptor_infos, 0555),       \
+        file("gid_map", 0444, write_identity_map), file("io", 0400, write_io), file("limits", 0444, write_limits), \
+        file("loginuid", 0444, write_login), file("maps", 0444, write_maps_node),                                  \
+        file("mountinfo", 0444, write_mount_info), file("mounts", 0444, write_mounts),                             \
         directory("ns", NodeKind::directory, 0511, kNamespaces, sizeof kNamespaces / sizeof *kNamespaces),         \
         file("oom_adj", 0444, write_zero), file("oom_score", 0444, write_score),                                   \
         file("oom_score_adj", 0644, write_score_adjustment, store_score_adjustment),                               \
@@ -363,8 +375,9 @@ constexpr Node kProcessNodes[] = {POSTERN_TASK_NODES, directory("task", NodeKind
 
 }  // namespace
 
-const Node kProcessDirectory = directory("", NodeKind::directory, 0555, kProcessNodes,
-                                         sizeof kProcessNodes / sizeof *kProcessNodes);
-const Node kTaskDirectory = directory("", NodeKind::directory, 0555, kTaskNodes, sizeof kTaskNodes / sizeof *kTaskNodes);
+const Node kProcessDirectory =
+    directory("", NodeKind::directory, 0555, kProcessNodes, sizeof kProcessNodes / sizeof *kProcessNodes);
+const Node kTaskDirectory =
+    directory("", NodeKind::directory, 0555, kTaskNodes, sizeof kTaskNodes / sizeof *kTaskNodes);
 
 }  // namespace postern::libos

@@ -3,8 +3,8 @@
 #include "libos/proc/settings.hpp"
 
 #include "base/memory.hpp"
-#include "libos/process/table.hpp"
 #include "libos/proc/system.hpp"
+#include "libos/process/table.hpp"
 #include "libos/shared/arena.hpp"
 #include "libos/shared/layout.hpp"
 

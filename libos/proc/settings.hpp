@@ -15,9 +15,9 @@ struct Settings {
     SharedLock lock;                      ///< a leaf: of the names
     char node[kNameSize] = {}, domain[kNameSize] = {};
     // Single words: read and written without the lock.
-    u64 number_limit = 32768;          ///< kernel.pid_max
-    u64 mapping_limit = 65530;         ///< vm.max_map_count
-    u64 pipe_limit = 1 << 20;          ///< fs.pipe-max-size: of a program without CAP_SYS_RESOURCE
+    u64 number_limit = 32768;   ///< kernel.pid_max
+    u64 mapping_limit = 65530;  ///< vm.max_map_count
+    u64 pipe_limit = 1 << 20;   ///< fs.pipe-max-size: of a program without CAP_SYS_RESOURCE
 };
 
 /// Once, by the first process.

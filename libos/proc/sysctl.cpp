@@ -2,9 +2,9 @@
 // /proc/sys and /sys: the values that C libraries and runtimes look at. Those that are obeyed can be changed by
 // who has the right to.
 #include "base/memory.hpp"
-#include "libos/process/table.hpp"
 #include "libos/proc/settings.hpp"
 #include "libos/proc/system.hpp"
+#include "libos/process/table.hpp"
 #include "libos/shared/arena.hpp"
 
 namespace postern::libos {
@@ -34,14 +34,14 @@ Res<void> write_version(const Subject&, ProcText& text) {
     return {};
 }
 using Name = char[Settings::kNameSize];
-template <Name Settings::* kName>
+template <Name Settings::*kName>
 Res<void> write_name(const Subject&, ProcText& text) {
     Name name;
     read_name(settings().*kName, name);
     text.add(&name[0], '\n');
     return {};
 }
-template <Name Settings::* kName>
+template <Name Settings::*kName>
 Res<void> store_name(const Subject&, std::string_view fresh) {
     for (usize at = 0; at < fresh.size(); ++at)
         if (fresh[at] == '\n' || fresh[at] == 0) fresh = {fresh.data(), at};
@@ -62,12 +62,12 @@ Res<u64> parse_value(std::string_view text) {
             return Failure{Errno::inval};
     return value;
 }
-template <u64 Settings::* kLimit>
+template <u64 Settings::*kLimit>
 Res<void> write_limit(const Subject&, ProcText& text) {
     text.add(settings().*kLimit, '\n');
     return {};
 }
-template <u64 Settings::* kLimit, u64 kLeast, u64 kMost>
+template <u64 Settings::*kLimit, u64 kLeast, u64 kMost>
 Res<void> store_limit(const Subject&, std::string_view text) {
     u64 value = TRY(parse_value(text));
     if (value < kLeast || value > kMost) return Failure{Errno::inval};
@@ -139,67 +139,97 @@ constexpr Node directory(const char* name, const Node (&children)[kCount]) {
 constexpr Node empty(const char* name) { return {.name = name, .kind = NodeKind::directory, .mode = 0555}; }
 
 constexpr Node kRandom[] = {
-    file("boot_id", write_boot_uuid), file("entropy_avail", constant<"256\n">), file("poolsize", constant<"256\n">),
+    file("boot_id", write_boot_uuid),
+    file("entropy_avail", constant<"256\n">),
+    file("poolsize", constant<"256\n">),
     file("uuid", write_fresh_uuid),
 };
 constexpr Node kKernel[] = {
-    file("cap_last_cap", constant<"40\n">), file("core_pattern", constant<"core\n">),
+    file("cap_last_cap", constant<"40\n">),
+    file("core_pattern", constant<"core\n">),
     setting("domainname", write_name<&Settings::domain>, store_name<&Settings::domain>),
-    setting("hostname", write_name<&Settings::node>, store_name<&Settings::node>), file("msgmax", constant<"8192\n">),
-    file("msgmnb", constant<"16384\n">), file("msgmni", constant<"32000\n">), file("ngroups_max", constant<"65536\n">),
-    file("osrelease", write_release), file("ostype", constant<"Linux\n">), file("overflowgid", constant<"65534\n">),
-    file("overflowuid", constant<"65534\n">), file("perf_event_paranoid", constant<"4\n">),
-    setting("pid_max", write_limit<&Settings::number_limit>, store_limit<&Settings::number_limit, 301, 4194304>), directory("random", kRandom), file("randomize_va_space", constant<"2\n">),
-    file("sem", constant<"32000\t1024000000\t500\t32000\n">), file("shmall", constant<"18446744073692774399\n">),
-    file("shmmax", constant<"18446744073692774399\n">), file("shmmni", constant<"4096\n">), file("tainted", constant<"0\n">),
-    file("threads-max", write_thread_limit), file("unprivileged_userns_clone", constant<"0\n">),
-    file("version", write_version), empty("yama"),
+    setting("hostname", write_name<&Settings::node>, store_name<&Settings::node>),
+    file("msgmax", constant<"8192\n">),
+    file("msgmnb", constant<"16384\n">),
+    file("msgmni", constant<"32000\n">),
+    file("ngroups_max", constant<"65536\n">),
+    file("osrelease", write_release),
+    file("ostype", constant<"Linux\n">),
+    file("overflowgid", constant<"65534\n">),
+    file("overflowuid", constant<"65534\n">),
+    file("perf_event_paranoid", constant<"4\n">),
+    setting("pid_max", write_limit<&Settings::number_limit>, store_limit<&Settings::number_limit, 301, 4194304>),
+    directory("random", kRandom),
+    file("randomize_va_space", constant<"2\n">),
+    file("sem", constant<"32000\t1024000000\t500\t32000\n">),
+    file("shmall", constant<"18446744073692774399\n">),
+    file("shmmax", constant<"18446744073692774399\n">),
+    file("shmmni", constant<"4096\n">),
+    file("tainted", constant<"0\n">),
+    file("threads-max", write_thread_limit),
+    file("unprivileged_userns_clone", constant<"0\n">),
+    file("version", write_version),
+    empty("yama"),
 };
 constexpr Node kVm[] = {
-    setting("max_map_count", write_limit<&Settings::mapping_limit>, store_limit<&Settings::mapping_limit, 0, 0x7fff'ffff>), file("mmap_min_addr", write_mmap_minimum),
-    file("nr_hugepages", constant<"0\n">), file("overcommit_memory", constant<"0\n">),
-    file("overcommit_ratio", constant<"50\n">), file("swappiness", constant<"60\n">),
+    setting("max_map_count", write_limit<&Settings::mapping_limit>,
+            store_limit<&Settings::mapping_limit, 0, 0x7fff'ffff>),
+    file("mmap_min_addr", write_mmap_minimum),
+    file("nr_hugepages", constant<"0\n">),
+    file("overcommit_memory", constant<"0\n">),
+    file("overcommit_ratio", constant<"50\n">),
+    file("swappiness", constant<"60\n">),
 };
 constexpr Node kInotify[] = {
-    file("max_queued_events", constant<"16384\n">), file("max_user_instances", constant<"128\n">),
+    file("max_queued_events", constant<"16384\n">),
+    file("max_user_instances", constant<"128\n">),
     file("max_user_watches", constant<"65536\n">),
 };
 constexpr Node kEpoll[] = {file("max_user_watches", constant<"524288\n">)};
 constexpr Node kFs[] = {
-    directory("epoll", kEpoll), file("file-max", constant<"9223372036854775807\n">),
-    file("file-nr", constant<"0\t0\t9223372036854775807\n">), directory("inotify", kInotify),
-    file("nr_open", constant<"1048576\n">), setting("pipe-max-size", write_limit<&Settings::pipe_limit>, store_pipe_limit),
-    file("pipe-user-pages-hard", constant<"0\n">), file("pipe-user-pages-soft", constant<"0\n">),
-    file("protected_hardlinks", constant<"1\n">), file("protected_symlinks", constant<"1\n">),
+    directory("epoll", kEpoll),
+    file("file-max", constant<"9223372036854775807\n">),
+    file("file-nr", constant<"0\t0\t9223372036854775807\n">),
+    directory("inotify", kInotify),
+    file("nr_open", constant<"1048576\n">),
+    setting("pipe-max-size", write_limit<&Settings::pipe_limit>, store_pipe_limit),
+    file("pipe-user-pages-hard", constant<"0\n">),
+    file("pipe-user-pages-soft", constant<"0\n">),
+    file("protected_hardlinks", constant<"1\n">),
+    file("protected_symlinks", constant<"1\n">),
 };
 constexpr Node kCore[] = {file("somaxconn", constant<"4096\n">)};
 constexpr Node kNetwork[] = {directory("core", kCore)};
 
 constexpr Node kCpu[] = {
-    file("kernel_max", constant<"8191\n">), file("offline", constant<"\n">), file("online", write_processors),
-    file("possible", write_processors), file("present", write_processors),
+    file("kernel_max", constant<"8191\n">), file("offline", constant<"\n">),   file("online", write_processors),
+    file("possible", write_processors),     file("present", write_processors),
 };
 constexpr Node kMemoryNode0[] = {file("cpulist", write_processors), empty("memory0")};
 constexpr Node kMemoryNodes[] = {
-    directory("node0", kMemoryNode0), file("online", constant<"0\n">), file("possible", constant<"0\n">),
+    directory("node0", kMemoryNode0),
+    file("online", constant<"0\n">),
+    file("possible", constant<"0\n">),
 };
 constexpr Node kSystem[] = {directory("cpu", kCpu), directory("node", kMemoryNodes)};
 constexpr Node kDevices[] = {directory("system", kSystem)};
 constexpr Node kHugePages[] = {
-    file("enabled", constant<"always madvise [never]\n">), file("hpage_pmd_size", constant<"2097152\n">),
+    file("enabled", constant<"always madvise [never]\n">),
+    file("hpage_pmd_size", constant<"2097152\n">),
 };
 constexpr Node kMm[] = {directory("transparent_hugepage", kHugePages)};
 constexpr Node kSysKernel[] = {directory("mm", kMm)};
 constexpr Node kSysFs[] = {empty("cgroup")};
 constexpr Node kSysNodes[] = {
-    empty("block"), empty("bus"), empty("class"), directory("devices", kDevices), directory("fs", kSysFs),
-    directory("kernel", kSysKernel),
+    empty("block"),          empty("bus"),
+    empty("class"),          directory("devices", kDevices),
+    directory("fs", kSysFs), directory("kernel", kSysKernel),
 };
 
 }  // namespace
 
-const Node kProcSysNodes[kProcSysCount] = {directory("fs", kFs), directory("kernel", kKernel), directory("net", kNetwork),
-                                  directory("vm", kVm)};
+const Node kProcSysNodes[kProcSysCount] = {directory("fs", kFs), directory("kernel", kKernel),
+                                           directory("net", kNetwork), directory("vm", kVm)};
 const Node kSysRoot = directory("sys", kSysNodes);
 
 }  // namespace postern::libos

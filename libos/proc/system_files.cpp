@@ -4,10 +4,10 @@
 #include <cpuid.h>
 
 #include "base/memory.hpp"
-#include "libos/process/table.hpp"
 #include "libos/proc/mounts.hpp"
 #include "libos/proc/node.hpp"
 #include "libos/proc/system.hpp"
+#include "libos/process/table.hpp"
 #include "libos/shared/arena.hpp"
 #include "libos/time/timers.hpp"
 
@@ -46,9 +46,7 @@ u32 processors() { return g_parameters->processor_count != 0 ? g_parameters->pro
 Res<void> write_memory(const Subject&, ProcText& text) {
     const u64 total = g_parameters->memory_limit, used = arena::used_bytes();
     const u64 available = used < total ? total - used : 0;
-    auto row = [&](const char* name, u64 bytes) {
-        text.add(name, Padded{static_cast<i64>(bytes / 1024), 8}, " kB\n");
-    };
+    auto row = [&](const char* name, u64 bytes) { text.add(name, Padded{static_cast<i64>(bytes / 1024), 8}, " kB\n"); };
     row("MemTotal:       ", total);
     row("MemFree:        ", available);
     row("MemAvailable:   ", available);
@@ -73,24 +71,68 @@ Res<void> write_memory(const Subject&, ProcText& text) {
     row("Committed_AS:   ", used);
     row("VmallocTotal:   ", 0x7fff'ffff'fc00);
     row("VmallocUsed:    ", 0);
-    text.add("HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\nHugePages_Surp:        0\n");
+    text.add(
+        "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\nHugePages_Surp:        0\n");
     row("Hugepagesize:   ", 2 << 20);
     return {};
 }
 
-struct Feature { u32 leaf, word, bit; const char* name; };  // word: 0 eax, 1 ebx, 2 ecx, 3 edx
+struct Feature {
+    u32 leaf, word, bit;
+    const char* name;
+};  // word: 0 eax, 1 ebx, 2 ecx, 3 edx
 constexpr Feature kFeatures[] = {
-    {1, 3, 0, "fpu"}, {1, 3, 4, "tsc"}, {1, 3, 5, "msr"}, {1, 3, 6, "pae"}, {1, 3, 8, "cx8"}, {1, 3, 15, "cmov"},
-    {1, 3, 19, "clflush"}, {1, 3, 23, "mmx"}, {1, 3, 24, "fxsr"}, {1, 3, 25, "sse"}, {1, 3, 26, "sse2"},
-    {1, 3, 28, "ht"}, {0x8000'0001, 3, 11, "syscall"}, {0x8000'0001, 3, 20, "nx"}, {0x8000'0001, 3, 27, "rdtscp"},
-    {0x8000'0001, 3, 29, "lm"}, {1, 2, 0, "pni"}, {1, 2, 1, "pclmulqdq"}, {1, 2, 9, "ssse3"}, {1, 2, 12, "fma"},
-    {1, 2, 13, "cx16"}, {1, 2, 19, "sse4_1"}, {1, 2, 20, "sse4_2"}, {1, 2, 22, "movbe"}, {1, 2, 23, "popcnt"},
-    {1, 2, 25, "aes"}, {1, 2, 26, "xsave"}, {1, 2, 28, "avx"}, {1, 2, 29, "f16c"}, {1, 2, 30, "rdrand"},
-    {1, 2, 31, "hypervisor"}, {0x8000'0001, 2, 0, "lahf_lm"}, {0x8000'0001, 2, 5, "abm"}, {7, 1, 0, "fsgsbase"},
-    {7, 1, 3, "bmi1"}, {7, 1, 5, "avx2"}, {7, 1, 8, "bmi2"}, {7, 1, 9, "erms"}, {7, 1, 16, "avx512f"},
-    {7, 1, 17, "avx512dq"}, {7, 1, 18, "rdseed"}, {7, 1, 19, "adx"}, {7, 1, 23, "clflushopt"}, {7, 1, 28, "avx512cd"},
-    {7, 1, 29, "sha_ni"}, {7, 1, 30, "avx512bw"}, {7, 1, 31, "avx512vl"}, {7, 2, 8, "gfni"}, {7, 2, 9, "vaes"},
-    {7, 2, 10, "vpclmulqdq"}, {7, 3, 4, "fsrm"},
+    {1, 3, 0, "fpu"},
+    {1, 3, 4, "tsc"},
+    {1, 3, 5, "msr"},
+    {1, 3, 6, "pae"},
+    {1, 3, 8, "cx8"},
+    {1, 3, 15, "cmov"},
+    {1, 3, 19, "clflush"},
+    {1, 3, 23, "mmx"},
+    {1, 3, 24, "fxsr"},
+    {1, 3, 25, "sse"},
+    {1, 3, 26, "sse2"},
+    {1, 3, 28, "ht"},
+    {0x8000'0001, 3, 11, "syscall"},
+    {0x8000'0001, 3, 20, "nx"},
+    {0x8000'0001, 3, 27, "rdtscp"},
+    {0x8000'0001, 3, 29, "lm"},
+    {1, 2, 0, "pni"},
+    {1, 2, 1, "pclmulqdq"},
+    {1, 2, 9, "ssse3"},
+    {1, 2, 12, "fma"},
+    {1, 2, 13, "cx16"},
+    {1, 2, 19, "sse4_1"},
+    {1, 2, 20, "sse4_2"},
+    {1, 2, 22, "movbe"},
+    {1, 2, 23, "popcnt"},
+    {1, 2, 25, "aes"},
+    {1, 2, 26, "xsave"},
+    {1, 2, 28, "avx"},
+    {1, 2, 29, "f16c"},
+    {1, 2, 30, "rdrand"},
+    {1, 2, 31, "hypervisor"},
+    {0x8000'0001, 2, 0, "lahf_lm"},
+    {0x8000'0001, 2, 5, "abm"},
+    {7, 1, 0, "fsgsbase"},
+    {7, 1, 3, "bmi1"},
+    {7, 1, 5, "avx2"},
+    {7, 1, 8, "bmi2"},
+    {7, 1, 9, "erms"},
+    {7, 1, 16, "avx512f"},
+    {7, 1, 17, "avx512dq"},
+    {7, 1, 18, "rdseed"},
+    {7, 1, 19, "adx"},
+    {7, 1, 23, "clflushopt"},
+    {7, 1, 28, "avx512cd"},
+    {7, 1, 29, "sha_ni"},
+    {7, 1, 30, "avx512bw"},
+    {7, 1, 31, "avx512vl"},
+    {7, 2, 8, "gfni"},
+    {7, 2, 9, "vaes"},
+    {7, 2, 10, "vpclmulqdq"},
+    {7, 3, 4, "fsrm"},
 };
 
 Res<void> write_processors(const Subject&, ProcText& text) {
@@ -113,8 +155,8 @@ Res<void> write_processors(const Subject&, ProcText& text) {
     if (family == 15) family += a >> 20 & 0xff;
     if (family >= 6) model |= (a >> 16 & 15) << 4;
     for (u32 processor = 0; processor < processors(); ++processor) {
-        text.add("processor\t: ", processor, "\nvendor_id\t: ", &vendor[0], "\ncpu family\t: ", family, "\nmodel\t\t: ",
-                 model, "\nmodel name\t: ", &brand[0], "\nstepping\t: ", stepping,
+        text.add("processor\t: ", processor, "\nvendor_id\t: ", &vendor[0], "\ncpu family\t: ", family,
+                 "\nmodel\t\t: ", model, "\nmodel name\t: ", &brand[0], "\nstepping\t: ", stepping,
                  "\ncpu MHz\t\t: 2000.000\nphysical id\t: 0\nsiblings\t: ", processors(), "\ncore id\t\t: ", processor,
                  "\ncpu cores\t: ", processors(), "\napicid\t\t: ", processor, "\ninitial apicid\t: ", processor,
                  "\nfpu\t\t: yes\nfpu_exception\t: yes\ncpuid level\t: ", most, "\nwp\t\t: yes\nflags\t\t:");
@@ -124,8 +166,9 @@ Res<void> write_processors(const Subject&, ProcText& text) {
             __cpuid_count(feature.leaf, 0, words[0], words[1], words[2], words[3]);
             if ((words[feature.word] >> feature.bit & 1) != 0) text.add(' ', feature.name);
         }
-        text.add("\nbugs\t\t:\nbogomips\t: 4000.00\nclflush size\t: 64\ncache_alignment\t: 64\n"
-                 "address sizes\t: 46 bits physical, 48 bits virtual\npower management:\n\n");
+        text.add(
+            "\nbugs\t\t:\nbogomips\t: 4000.00\nclflush size\t: 64\ncache_alignment\t: 64\n"
+            "address sizes\t: 46 bits physical, 48 bits virtual\npower management:\n\n");
     }
     return {};
 }
@@ -164,7 +207,8 @@ Res<void> write_version(const Subject&, ProcText& text) {
     return {};
 }
 Res<void> write_file_systems(const Subject&, ProcText& text) {
-    text.add("nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tpipefs\nnodev\tsockfs\nnodev\tpostern\n");
+    text.add(
+        "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tpipefs\nnodev\tsockfs\nnodev\tpostern\n");
     return {};
 }
 Res<void> write_boot_line(const Subject&, ProcText& text) {
@@ -185,14 +229,16 @@ Res<void> write_cgroups(const Subject&, ProcText& text) {
     return {};
 }
 Res<void> write_network_devices(const Subject&, ProcText& text) {
-    text.add("Inter-|   Receive                                                |  Transmit\n"
-             " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls "
-             "carrier compressed\n");
+    text.add(
+        "Inter-|   Receive                                                |  Transmit\n"
+        " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls "
+        "carrier compressed\n");
     return {};
 }
 Res<void> write_vm_stat(const Subject&, ProcText& text) {
     const u64 total = g_parameters->memory_limit, used = arena::used_bytes();
-    text.add("nr_free_pages ", (used < total ? total - used : 0) / kPageSize, "\npgpgin 0\npgpgout 0\npswpin 0\npswpout 0\n"
+    text.add("nr_free_pages ", (used < total ? total - used : 0) / kPageSize,
+             "\npgpgin 0\npgpgout 0\npswpin 0\npswpout 0\n"
              "pgfault 0\npgmajfault 0\n");
     return {};
 }
@@ -220,23 +266,35 @@ constexpr Node file(const char* name, TextWriter text, u32 mode = 0444) {
 constexpr Node kNet[] = {file("dev", write_network_devices), file("unix", write_nothing)};
 
 constexpr Node kRootNodes[] = {
-    file("cgroups", write_cgroups), file("cmdline", write_boot_line),
-    file("config.gz", write_configuration), file("cpuinfo", write_processors),
-    file("devices", write_devices), file("filesystems", write_file_systems), file("interrupts", write_nothing),
-    file("loadavg", write_load), file("meminfo", write_memory), file("modules", write_nothing),
+    file("cgroups", write_cgroups),
+    file("cmdline", write_boot_line),
+    file("config.gz", write_configuration),
+    file("cpuinfo", write_processors),
+    file("devices", write_devices),
+    file("filesystems", write_file_systems),
+    file("interrupts", write_nothing),
+    file("loadavg", write_load),
+    file("meminfo", write_memory),
+    file("modules", write_nothing),
     {.name = "mounts", .kind = NodeKind::link, .mode = 0777, .target = "self/mounts"},
     {.name = "net", .kind = NodeKind::directory, .mode = 0555, .children = kNet, .child_count = 2},
     file("partitions", write_nothing),
     {.name = "self", .kind = NodeKind::link, .mode = 0777, .link = link_self},
-    file("stat", write_stat), file("swaps", write_swaps), 
+    file("stat", write_stat),
+    file("swaps", write_swaps),
     {.name = "sys", .kind = NodeKind::directory, .mode = 0555, .children = kProcSysNodes, .child_count = kProcSysCount},
     {.name = "thread-self", .kind = NodeKind::link, .mode = 0777, .link = link_thread_self},
-    file("uptime", write_uptime), file("version", write_version), file("vmstat", write_vm_stat),
+    file("uptime", write_uptime),
+    file("version", write_version),
+    file("vmstat", write_vm_stat),
 };
 
 }  // namespace
 
-const Node kProcRoot{.name = "proc", .kind = NodeKind::root, .mode = 0555, .children = kRootNodes,
+const Node kProcRoot{.name = "proc",
+                     .kind = NodeKind::root,
+                     .mode = 0555,
+                     .children = kRootNodes,
                      .child_count = sizeof kRootNodes / sizeof *kRootNodes};
 
 }  // namespace postern::libos

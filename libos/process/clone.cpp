@@ -18,19 +18,35 @@ namespace postern::libos {
 namespace {
 
 enum CloneFlags : u64 {
-    kCloneVm = 0x100, kCloneFs = 0x200, kCloneFiles = 0x400, kCloneSignalHandlers = 0x800, kClonePidfd = 0x1000,
-    kCloneVfork = 0x4000, kCloneParent = 0x8000, kCloneThread = 0x10000, kCloneNewNs = 0x20000,
-    kCloneSetTls = 0x80000, kCloneParentSetTid = 0x100000, kCloneChildClearTid = 0x200000, kCloneDetached = 0x400000,
-    kCloneChildSetTid = 0x1000000, kCloneNewCgroup = 0x2000000, kCloneNewUts = 0x4000000, kCloneNewIpc = 0x8000000,
-    kCloneNewUser = 0x10000000, kCloneNewPid = 0x20000000, kCloneNewNet = 0x40000000,
-    kCloneClearSignalHandlers = 0x100000000ull, kCloneIntoCgroup = 0x200000000ull,
+    kCloneVm = 0x100,
+    kCloneFs = 0x200,
+    kCloneFiles = 0x400,
+    kCloneSignalHandlers = 0x800,
+    kClonePidfd = 0x1000,
+    kCloneVfork = 0x4000,
+    kCloneParent = 0x8000,
+    kCloneThread = 0x10000,
+    kCloneNewNs = 0x20000,
+    kCloneSetTls = 0x80000,
+    kCloneParentSetTid = 0x100000,
+    kCloneChildClearTid = 0x200000,
+    kCloneDetached = 0x400000,
+    kCloneChildSetTid = 0x1000000,
+    kCloneNewCgroup = 0x2000000,
+    kCloneNewUts = 0x4000000,
+    kCloneNewIpc = 0x8000000,
+    kCloneNewUser = 0x10000000,
+    kCloneNewPid = 0x20000000,
+    kCloneNewNet = 0x40000000,
+    kCloneClearSignalHandlers = 0x100000000ull,
+    kCloneIntoCgroup = 0x200000000ull,
 };
-constexpr u64 kNamespaces = kCloneNewNs | kCloneNewCgroup | kCloneNewUts | kCloneNewIpc | kCloneNewUser |
-                            kCloneNewPid | kCloneNewNet | 0x80 /* CLONE_NEWTIME, clone3 only */;
+constexpr u64 kNamespaces = kCloneNewNs | kCloneNewCgroup | kCloneNewUts | kCloneNewIpc | kCloneNewUser | kCloneNewPid |
+                            kCloneNewNet | 0x80 /* CLONE_NEWTIME, clone3 only */;
 
 struct CloneArguments {
     u64 flags = 0;
-    u64 stack = 0;        ///< the child's stack pointer, 0: the caller's
+    u64 stack = 0;  ///< the child's stack pointer, 0: the caller's
     u64 parent_tid = 0, child_tid = 0, tls = 0;
     u32 exit_signal = 0;
 };
@@ -478,7 +494,8 @@ Res<i64> sys_clone3(Thread& thread, Arguments arguments) {
 
 Res<i64> sys_unshare(Thread& thread, Arguments arguments) {
     u64 flags = arguments[0];
-    constexpr u64 kKnown = kCloneVm | kCloneFs | kCloneFiles | kCloneSignalHandlers | kCloneThread | 0x40000 | kNamespaces;
+    constexpr u64 kKnown =
+        kCloneVm | kCloneFs | kCloneFiles | kCloneSignalHandlers | kCloneThread | 0x40000 | kNamespaces;
     if ((flags & ~kKnown) != 0) return Failure{Errno::inval};
     if ((flags & kNamespaces) != 0) return Failure{Errno::perm};
     // Processes share nothing of these with each other; threads of one process always share them all.

@@ -71,7 +71,8 @@ Res<i64> sys_prctl(Thread& thread, Arguments arguments) {
         case 8:
             if (value > 1) return Failure{Errno::inval};
             if ((credentials.securebits & kKeepCapabilities << 1) != 0) return Failure{Errno::perm};
-            credentials.securebits = (credentials.securebits & ~kKeepCapabilities) | (value != 0 ? kKeepCapabilities : 0);
+            credentials.securebits =
+                (credentials.securebits & ~kKeepCapabilities) | (value != 0 ? kKeepCapabilities : 0);
             return 0;
         case 13: return 0;  // PR_GET_TIMING: statistical
         case 14: return value == 0 ? Res<i64>{i64{0}} : Res<i64>{Failure{Errno::inval}};
@@ -96,10 +97,8 @@ Res<i64> sys_prctl(Thread& thread, Arguments arguments) {
         case 25: TRY(write_user(value, u32{1})); return 0;  // PR_TSC_ENABLE
         case 26: return value == 1 ? Res<i64>{i64{0}} : Res<i64>{Failure{Errno::inval}};
         case 27: return static_cast<i64>(credentials.securebits);
-        case 28:
-            TRY(set_secure_bits(process, value));
-            return 0;
-        case 29: 
+        case 28: TRY(set_secure_bits(process, value)); return 0;
+        case 29:
             thread.timer_slack = value == 0 || value > ~0u ? thread.default_timer_slack : static_cast<u32>(value);
             return 0;
         case 30: return static_cast<i64>(thread.timer_slack);

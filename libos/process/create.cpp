@@ -5,8 +5,8 @@
 #include "libos/fs/fd_table.hpp"
 #include "libos/fs/path.hpp"
 #include "libos/memory/space.hpp"
-#include "libos/process/table.hpp"
 #include "libos/proc/settings.hpp"
+#include "libos/process/table.hpp"
 #include "libos/shared/arena.hpp"
 #include "libos/shared/layout.hpp"
 #include "libos/shared/stacks.hpp"
@@ -21,22 +21,22 @@ constexpr u64 kUnlimited = ~0ull;
 /// In the order of RLIMIT_*: what a login shell of a current distribution has.
 void set_default_limits(Process& process, const gate::LibOsParameters& parameters) {
     const u64 limits[16][2] = {
-        {kUnlimited, kUnlimited},                                  // CPU
-        {kUnlimited, kUnlimited},                                  // FSIZE
-        {kUnlimited, kUnlimited},                                  // DATA
-        {8 << 20, kUnlimited},                                     // STACK
-        {0, kUnlimited},                                           // CORE
-        {kUnlimited, kUnlimited},                                  // RSS
-        {parameters.process_limit, parameters.process_limit},      // NPROC
-        {1024, 65536},                                             // NOFILE
-        {8 << 20, 8 << 20},                                        // MEMLOCK
-        {kUnlimited, kUnlimited},                                  // AS
-        {kUnlimited, kUnlimited},                                  // LOCKS
-        {4096, 4096},                                              // SIGPENDING
-        {819200, 819200},                                          // MSGQUEUE
-        {0, 0},                                                    // NICE
-        {0, 0},                                                    // RTPRIO
-        {kUnlimited, kUnlimited},                                  // RTTIME
+        {kUnlimited, kUnlimited},                              // CPU
+        {kUnlimited, kUnlimited},                              // FSIZE
+        {kUnlimited, kUnlimited},                              // DATA
+        {8 << 20, kUnlimited},                                 // STACK
+        {0, kUnlimited},                                       // CORE
+        {kUnlimited, kUnlimited},                              // RSS
+        {parameters.process_limit, parameters.process_limit},  // NPROC
+        {1024, 65536},                                         // NOFILE
+        {8 << 20, 8 << 20},                                    // MEMLOCK
+        {kUnlimited, kUnlimited},                              // AS
+        {kUnlimited, kUnlimited},                              // LOCKS
+        {4096, 4096},                                          // SIGPENDING
+        {819200, 819200},                                      // MSGQUEUE
+        {0, 0},                                                // NICE
+        {0, 0},                                                // RTPRIO
+        {kUnlimited, kUnlimited},                              // RTTIME
     };
     memcpy(process.limits, limits, sizeof limits);
 }

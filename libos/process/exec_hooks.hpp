@@ -22,7 +22,8 @@ enum class ExecSide : u32 {
 };
 
 /// Ends all other threads of the process; the caller takes over the process's number. In a vfork context forks for
-/// real first: `held` are the Files that the caller holds references to, so that each side can release its own. Blocks. Errno::again when no further process may be made.
+/// real first: `held` are the Files that the caller holds references to, so that each side can release its own. Blocks.
+/// Errno::again when no further process may be made.
 Res<ExecSide> prepare_exec(Thread& thread, File* const* held = nullptr, u32 held_count = 0);
 /// After parent_resumed: what sys_execve must answer. The thread's Frame is the vfork's again.
 i64 resumed_result();
@@ -30,7 +31,6 @@ i64 resumed_result();
 /// Once the new image is in place: handlers become default, alternate stack, robust list, timers and descriptors
 /// marked close-on-exec go, credentials are fixed, names are set, the vfork parent is released.
 /// `arguments` and `environment` are NUL-separated; `executable` is the canonical path.
-void finish_exec(Thread& thread, std::string_view executable, std::string_view arguments,
-                 std::string_view environment);
+void finish_exec(Thread& thread, std::string_view executable, std::string_view arguments, std::string_view environment);
 
 }  // namespace postern::libos

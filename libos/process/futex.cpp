@@ -13,7 +13,13 @@ namespace postern::libos {
 namespace {
 
 enum Operation : u32 {
-    kWait = 0, kWake = 1, kRequeue = 3, kCompareRequeue = 4, kWakeOp = 5, kWaitBitset = 9, kWakeBitset = 10,
+    kWait = 0,
+    kWake = 1,
+    kRequeue = 3,
+    kCompareRequeue = 4,
+    kWakeOp = 5,
+    kWaitBitset = 9,
+    kWakeBitset = 10,
 };
 constexpr u32 kPrivate = 128, kRealtime = 256;
 constexpr u32 kAnyBit = 0xffff'ffff;
@@ -39,7 +45,7 @@ struct Waiting {
     u64 address;
     u32 expected;
     u64 deadline;
-    u32 flags;    ///< gate::AddressFlags
+    u32 flags;  ///< gate::AddressFlags
     bool is_private;
 };
 
@@ -128,8 +134,8 @@ Res<i64> wake(u64 address, u32 count, bool is_private, u32 mask) {
     // The gate has no bit sets: all are woken, and those that were not meant look at their word again.
     if (mask != kAnyBit) count = 0x7fff'ffff;
     u32 woken = 0;
-    TRY(check(g_gate->DkAddressWake(reinterpret_cast<u32*>(address), count, gate_flags(is_private), nullptr, 0, 0,
-                                    &woken)));
+    TRY(check(
+        g_gate->DkAddressWake(reinterpret_cast<u32*>(address), count, gate_flags(is_private), nullptr, 0, 0, &woken)));
     return static_cast<i64>(woken);
 }
 
@@ -144,9 +150,8 @@ Res<i64> requeue(u64 from, u64 to, u32 wake_count, u32 move_count, bool is_priva
     // bucket is raised for good by what may have moved, or a wake of the target could pass it by.
     __atomic_add_fetch(&bucket(to, is_private), 1, __ATOMIC_SEQ_CST);
     u32 woken = 0;
-    gate::Err error =
-        g_gate->DkAddressWake(reinterpret_cast<u32*>(from), wake_count, gate_flags(is_private),
-                              reinterpret_cast<u32*>(to), move_count, compare ? expected : value, &woken);
+    gate::Err error = g_gate->DkAddressWake(reinterpret_cast<u32*>(from), wake_count, gate_flags(is_private),
+                                            reinterpret_cast<u32*>(to), move_count, compare ? expected : value, &woken);
     if (error == gate::Err::would_block) return Failure{Errno::again};
     TRY(check(error));
     return static_cast<i64>(woken);

@@ -13,10 +13,10 @@
 
 namespace postern::libos {
 
-class Space;      // memory/space.hpp (private heap)
-class FdTable;    // fs/fd_table.hpp (arena)
-struct FsContext; // fs/context.hpp (arena): root, working directory, umask
-struct Timers;    // time/timers.hpp (arena)
+class Space;       // memory/space.hpp (private heap)
+class FdTable;     // fs/fd_table.hpp (arena)
+struct FsContext;  // fs/context.hpp (arena): root, working directory, umask
+struct Timers;     // time/timers.hpp (arena)
 struct Process;
 
 /// Bits of Credentials::securebits (capabilities(7)).
@@ -36,10 +36,10 @@ enum class BlockMode : u32 { running, on_word, on_streams };
 
 /// Bits of Thread::attention: what a thread has to do before it may block or return to the program.
 enum Attention : u32 {
-    kAttentionSignal = 1,  ///< signals may have become deliverable
-    kAttentionStop = 2,    ///< the process is stopped (job control)
+    kAttentionSignal = 1,    ///< signals may have become deliverable
+    kAttentionStop = 2,      ///< the process is stopped (job control)
     kAttentionCpuClock = 8,  ///< CPU timers on its own clock may be due
-    kAttentionExit = 4,    ///< the process ends, or another thread executes a new program
+    kAttentionExit = 4,      ///< the process ends, or another thread executes a new program
 };
 struct VforkReturn;
 struct LibOsStack;
@@ -50,43 +50,43 @@ struct Thread {
     ListLink in_process;
     Process* process = nullptr;
     u32 tid = 0;
-    u32 host_id = 0;                 ///< owner number in SharedLocks
+    u32 host_id = 0;  ///< owner number in SharedLocks
     gate::ThreadToken token;
     gate::ThreadControl* control = nullptr;  ///< valid in the thread's own picoprocess only
 
     u32 wake_word = 0;
     volatile BlockMode block_mode = BlockMode::running;
-    WaitEntry wait_entry;            ///< for the common single wait
+    WaitEntry wait_entry;  ///< for the common single wait
     u32 wait_entry_used = 0;
 
-    SignalState signals;             ///< mask, pending, alternate stack
-    volatile u32 stop_request = 0;   ///< StopReason: exit this thread, park for exec, ...
+    SignalState signals;            ///< mask, pending, alternate stack
+    volatile u32 stop_request = 0;  ///< StopReason: exit this thread, park for exec, ...
     u32 clear_child_tid_set = 0;
-    u64 clear_child_tid = 0;         ///< user address: zeroed and woken at exit
+    u64 clear_child_tid = 0;  ///< user address: zeroed and woken at exit
     u64 robust_list = 0, robust_list_size = 0;
     u64 fs_base = 0;
     char name[16] = {};
-    u64 restart_data[4] = {};        ///< for restart_syscall
+    u64 restart_data[4] = {};           ///< for restart_syscall
     u64 stack_low = 0, stack_size = 0;  ///< library-OS stack (private heap pages)
-    u32 exit_word = 0;               ///< cleared by the host when the stack is free
-    Process* vfork_parent = nullptr; ///< the process context to return to (vfork on the parent's own thread)
+    u32 exit_word = 0;                  ///< cleared by the host when the stack is free
+    Process* vfork_parent = nullptr;    ///< the process context to return to (vfork on the parent's own thread)
 
-    volatile u32 attention = 0;      ///< Attention bits, set by anybody, cleared by the thread itself
-    u32 exit_pending = 0;            ///< exit_thread has begun
-    Thread* next_in_bucket = nullptr;///< number table
-    RestartFunction restart = nullptr; ///< set with restart_data before answering Errno::restart_block
-    LibOsStack* stack = nullptr;     ///< private heap; null for the first thread of a picoprocess's line
-    VforkReturn* vfork_return = nullptr; ///< private heap; of a vfork context: how to go back
-    WaitEntry* more_entries = nullptr;   ///< arena; wait entries beyond the embedded one, in use
-    u64 waiting_mask = 0;            ///< sigtimedwait: signals waited for
+    volatile u32 attention = 0;           ///< Attention bits, set by anybody, cleared by the thread itself
+    u32 exit_pending = 0;                 ///< exit_thread has begun
+    Thread* next_in_bucket = nullptr;     ///< number table
+    RestartFunction restart = nullptr;    ///< set with restart_data before answering Errno::restart_block
+    LibOsStack* stack = nullptr;          ///< private heap; null for the first thread of a picoprocess's line
+    VforkReturn* vfork_return = nullptr;  ///< private heap; of a vfork context: how to go back
+    WaitEntry* more_entries = nullptr;    ///< arena; wait entries beyond the embedded one, in use
+    u64 waiting_mask = 0;                 ///< sigtimedwait: signals waited for
     u64 fault_trap = 0, fault_error = 0, fault_address = 0;  ///< last fault, as signal frames show it
     u64 affinity = ~0ull;
     i32 nice = 0;
-    u32 scheduler = 0;               ///< SCHED_*
-    u32 real_time_priority = 0;      ///< of FIFO and RR
-    u32 reset_on_fork = 0;           ///< SCHED_RESET_ON_FORK
-    u64 deadline[3] = {};            ///< of DEADLINE: runtime, deadline, period
-    u32 io_priority = 0;             ///< ioprio_set(2)
+    u32 scheduler = 0;           ///< SCHED_*
+    u32 real_time_priority = 0;  ///< of FIFO and RR
+    u32 reset_on_fork = 0;       ///< SCHED_RESET_ON_FORK
+    u64 deadline[3] = {};        ///< of DEADLINE: runtime, deadline, period
+    u32 io_priority = 0;         ///< ioprio_set(2)
     u32 timer_slack = 50000, default_timer_slack = 50000;
 };
 
@@ -98,51 +98,51 @@ struct Process {
     u32 pgid = 0, sid = 0;
     Process* parent = nullptr;
     volatile ProcessState state = ProcessState::free;
-    u32 host_id = 0;                 ///< as in the host's list of deaths; 0 for a vfork context
-    u32 exit_status = 0;             ///< wait(2) encoding
-    u32 wait_flags = 0;              ///< stopped/continued not yet reported
-    u32 exit_signal = 17;            ///< SIGCHLD
+    u32 host_id = 0;       ///< as in the host's list of deaths; 0 for a vfork context
+    u32 exit_status = 0;   ///< wait(2) encoding
+    u32 wait_flags = 0;    ///< stopped/continued not yet reported
+    u32 exit_signal = 17;  ///< SIGCHLD
     u32 exit_code_host = 0;
-    SharedLock lock;                 ///< threads, children, signal queues. Order: table lock, parent, child
+    SharedLock lock;  ///< threads, children, signal queues. Order: table lock, parent, child
     List<Thread, &Thread::in_process> threads;
     u32 thread_count = 0;
     List<Process, &Process::in_parent> children;
-    WaitQueue child_events;          ///< wait4 sleeps here
+    WaitQueue child_events;  ///< wait4 sleeps here
     WaitQueue vfork_done;
     u32 vfork_pending = 0;
-    ProcessSignals signals;          ///< actions, shared pending
+    ProcessSignals signals;  ///< actions, shared pending
     Credentials credentials;
     FdTable* files = nullptr;
     FsContext* fs = nullptr;
     Timers* timers = nullptr;
-    Space* space = nullptr;          ///< private pointer, meaningful in its own picoprocess
-    u64 limits[16][2] = {};          ///< RLIMIT_*: soft, hard
+    Space* space = nullptr;                              ///< private pointer, meaningful in its own picoprocess
+    u64 limits[16][2] = {};                              ///< RLIMIT_*: soft, hard
     u64 cpu_user_children = 0, cpu_system_children = 0;  ///< nanoseconds
-    u64 start_time = 0;              ///< Clock::monotonic
-    u64 start_stack = 0;             ///< where the program found its argument count: /proc/PID/auxv lies above
+    u64 start_time = 0;                                  ///< Clock::monotonic
+    u64 start_stack = 0;  ///< where the program found its argument count: /proc/PID/auxv lies above
     u32 dumpable = 1, no_new_privileges = 0, child_subreaper = 0, parent_death_signal = 0;
     u32 personality = 0;
     u32 did_exec = 0;
-    char executable[4096] = {};      ///< canonical path, for /proc/PID/exe
-    char* command_line = nullptr;    ///< arena: NUL-separated, for /proc/PID/cmdline
+    char executable[4096] = {};    ///< canonical path, for /proc/PID/exe
+    char* command_line = nullptr;  ///< arena: NUL-separated, for /proc/PID/cmdline
     u32 command_line_size = 0;
     char* environment = nullptr;
     u32 environment_size = 0;
 
     Process* next_in_bucket = nullptr;   ///< number table
-    u32 exiting = 0;                 ///< exit_status is decided: all threads end
-    u32 exec_pending = 0;            ///< a thread waits in become_single_threaded for the others to end
-    WaitQueue thread_events;         ///< that one sleeps here
+    u32 exiting = 0;                     ///< exit_status is decided: all threads end
+    u32 exec_pending = 0;                ///< a thread waits in become_single_threaded for the others to end
+    WaitQueue thread_events;             ///< that one sleeps here
     volatile u32 child_event_count = 0;  ///< counts changes of children's states
-    WaitQueue signal_events;         ///< woken for every signal queued: signalfd waits here
-    u32 continued_unreported = 0;    ///< the parent is owed a SIGCHLD with CLD_CONTINUED
+    WaitQueue signal_events;             ///< woken for every signal queued: signalfd waits here
+    u32 continued_unreported = 0;        ///< the parent is owed a SIGCHLD with CLD_CONTINUED
     u32 stop_signal = 0;
-    u32 queued_signals = 0;          ///< against RLIMIT_SIGPENDING
-    u32 carrier_id = 0;              ///< host number of the picoprocess that runs it; differs from host_id for vfork
-    u32 is_context = 0;              ///< a vfork context: shares its picoprocess with its parent
-    u64 cpu_time = 0;                ///< nanoseconds, final, once a zombie
+    u32 queued_signals = 0;  ///< against RLIMIT_SIGPENDING
+    u32 carrier_id = 0;      ///< host number of the picoprocess that runs it; differs from host_id for vfork
+    u32 is_context = 0;      ///< a vfork context: shares its picoprocess with its parent
+    u64 cpu_time = 0;        ///< nanoseconds, final, once a zombie
     u64 io_reserved[4] = {};
-    i32 oom_score_adjustment = 0;    ///< /proc/PID/oom_score_adj: stored only
+    i32 oom_score_adjustment = 0;  ///< /proc/PID/oom_score_adj: stored only
 };
 
 /// A vfork context's handles are its parent's own: closing the last descriptor closes no handle.

@@ -98,10 +98,9 @@ Res<i64> sys_sched_setaffinity(Thread& caller, Arguments arguments) {
 }
 
 Res<i64> sys_sched_getscheduler(Thread& caller, Arguments arguments) {
-    return with_thread(caller, arguments[0],
-                       [](Thread& thread) -> Res<i64> {
-                           return static_cast<i64>(thread.scheduler | (thread.reset_on_fork != 0 ? kResetOnFork : 0));
-                       });
+    return with_thread(caller, arguments[0], [](Thread& thread) -> Res<i64> {
+        return static_cast<i64>(thread.scheduler | (thread.reset_on_fork != 0 ? kResetOnFork : 0));
+    });
 }
 
 Res<i64> sys_sched_setscheduler(Thread& caller, Arguments arguments) {
@@ -117,9 +116,8 @@ Res<i64> sys_sched_setscheduler(Thread& caller, Arguments arguments) {
 
 Res<i64> sys_sched_getparam(Thread& caller, Arguments arguments) {
     if (arguments[1] == 0) return Failure{Errno::inval};
-    i64 priority = TRY(with_thread(caller, arguments[0], [](Thread& thread) -> Res<i64> {
-        return static_cast<i64>(thread.real_time_priority);
-    }));
+    i64 priority = TRY(with_thread(
+        caller, arguments[0], [](Thread& thread) -> Res<i64> { return static_cast<i64>(thread.real_time_priority); }));
     TRY(write_user(arguments[1], static_cast<i32>(priority)));
     return 0;
 }
@@ -127,10 +125,9 @@ Res<i64> sys_sched_getparam(Thread& caller, Arguments arguments) {
 Res<i64> sys_sched_setparam(Thread& caller, Arguments arguments) {
     if (arguments[1] == 0) return Failure{Errno::inval};
     i32 priority = TRY(read_user<i32>(arguments[1]));
-    return with_thread(caller, arguments[0],
-                       [&](Thread& thread) {
-                           return set_policy(caller, thread, thread.scheduler, priority, thread.reset_on_fork != 0);
-                       });
+    return with_thread(caller, arguments[0], [&](Thread& thread) {
+        return set_policy(caller, thread, thread.scheduler, priority, thread.reset_on_fork != 0);
+    });
 }
 
 Res<i64> sys_sched_get_priority_max(Thread&, Arguments arguments) {
@@ -243,12 +240,12 @@ struct PriorityRequest {
     i32 value;
     bool set;
     bool privileged;
-    i64 result = 0;       ///< highest 20 - nice found
+    i64 result = 0;  ///< highest 20 - nice found
     bool found = false;
     bool refused = false;  ///< EACCES
     bool foreign = false;  ///< EPERM
     const Credentials* caller = nullptr;
-    bool io = false;       ///< I/O priority: `value` as is, the result is the highest
+    bool io = false;  ///< I/O priority: `value` as is, the result is the highest
 };
 
 /// Lower class numbers and levels are better; class 0 (none) is best effort's middle.

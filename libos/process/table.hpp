@@ -7,7 +7,7 @@
 
 namespace postern::libos {
 
-inline constexpr u32 kOutside = 1;           ///< the number of what is no member: see create.cpp
+inline constexpr u32 kOutside = 1;  ///< the number of what is no member: see create.cpp
 inline constexpr u32 kNumberBuckets = 256;
 inline constexpr u32 kFutexBuckets = 1024;
 
@@ -18,7 +18,7 @@ struct ProcessTable {
     u32 next_number = 2;
     u32 deaths_seen = 0;
     List<Process, &Process::in_table> processes;
-    Thread* free_threads = nullptr;   ///< Threads are never unmapped nor become other objects: late wake-ups do no harm
+    Thread* free_threads = nullptr;  ///< Threads are never unmapped nor become other objects: late wake-ups do no harm
     Process* first = nullptr;
     Process* process_buckets[kNumberBuckets] = {};
     Thread* thread_buckets[kNumberBuckets] = {};
@@ -36,8 +36,8 @@ Thread* find_thread_locked(u32 tid);
 u32 allocate_number();
 /// Takes no lock. Errno::nomem.
 Res<Thread*> thread_create();
-void thread_destroy(Thread& thread);      ///< must be in no list
-void enter_thread(Thread& thread);        ///< into the number table
+void thread_destroy(Thread& thread);  ///< must be in no list
+void enter_thread(Thread& thread);    ///< into the number table
 void leave_thread(Thread& thread);
 void enter_process(Process& process, Process* parent);
 /// Out of the table and the parent's children; frees the object. Nothing of it may be used afterwards.
@@ -45,7 +45,7 @@ void reap(Process& process);
 
 /// A copy of what fork inherits, without descriptors, numbers and relations. Takes no lock.
 Res<Process*> process_copy(Process& from);
-void process_free(Process& process);      ///< of a process that was never entered
+void process_free(Process& process);  ///< of a process that was never entered
 
 /// Tells the parent about a child's change of state, and wakes its waits. `code` is CLD_*.
 void notify_parent(Process& child, i32 code, i32 status);

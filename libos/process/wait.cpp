@@ -11,17 +11,23 @@ namespace postern::libos {
 namespace {
 
 enum WaitOptions : u32 {
-    kNoHang = 1, kUntraced = 2, kExited = 4, kContinued = 8, kNoWait = 0x01000000,
-    kNoThread = 0x20000000, kAll = 0x40000000, kClone = 0x80000000,
+    kNoHang = 1,
+    kUntraced = 2,
+    kExited = 4,
+    kContinued = 8,
+    kNoWait = 0x01000000,
+    kNoThread = 0x20000000,
+    kAll = 0x40000000,
+    kClone = 0x80000000,
 };
 enum class Whom : u32 { any, pid, group };
 
 struct Found {
     u32 pid = 0;
     u32 uid = 0;
-    i32 code = 0;      ///< CLD_*
-    i32 status = 0;    ///< for siginfo
-    u32 encoded = 0;   ///< wait(2) encoding
+    i32 code = 0;     ///< CLD_*
+    i32 status = 0;   ///< for siginfo
+    u32 encoded = 0;  ///< wait(2) encoding
     u64 cpu_time = 0;
 };
 
@@ -95,9 +101,9 @@ Res<bool> wait_for(Thread& thread, Whom whom, u32 number, u32 options, Found& fo
         // The host tells of members that it killed by an interrupt to some member, which then collects them. Should
         // that one be dead as well, this look now and then finds out.
         constexpr u64 kPatience = 2'000'000'000;
-        Res<void> waited =
-            wait_until(thread, process.child_events, kPollIn, monotonic_now() + kPatience,
-                       [&] { return __atomic_load_n(&process.child_event_count, __ATOMIC_SEQ_CST) != seen; });
+        Res<void> waited = wait_until(thread, process.child_events, kPollIn, monotonic_now() + kPatience, [&] {
+            return __atomic_load_n(&process.child_event_count, __ATOMIC_SEQ_CST) != seen;
+        });
         if (waited.ok()) continue;
         if (waited.error() != Errno::timedout) return Failure{waited.error()};
         collect_deaths();
@@ -118,8 +124,7 @@ Res<void> write_usage(u64 address, u64 cpu_time) {
 Res<i64> sys_wait4(Thread& thread, Arguments arguments) {
     i32 pid = static_cast<i32>(arguments[0]);
     u32 options = static_cast<u32>(arguments[2]);
-    if ((options & ~(kNoHang | kUntraced | kContinued | kNoThread | kAll | kClone)) != 0)
-        return Failure{Errno::inval};
+    if ((options & ~(kNoHang | kUntraced | kContinued | kNoThread | kAll | kClone)) != 0) return Failure{Errno::inval};
     if (pid == static_cast<i32>(0x8000'0000)) return Failure{Errno::srch};
     Whom whom = Whom::any;
     u32 number = 0;

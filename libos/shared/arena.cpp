@@ -118,8 +118,8 @@ Res<void> initialize(u64 size) {
     gate::Handle stream;
     TRY(check(g_gate->DkStreamOpen("memory:arena", gate::kAccessRead | gate::kAccessWrite, 0, gate::kCreateNever, 0,
                                    &stream, nullptr)));
-    TRY(check(g_gate->DkStreamMap(stream, kArenaAddress, size, 0, gate::kProtRead | gate::kProtWrite,
-                                  gate::kMapShared)));
+    TRY(check(
+        g_gate->DkStreamMap(stream, kArenaAddress, size, 0, gate::kProtRead | gate::kProtWrite, gate::kMapShared)));
     Header& head = header();
     u64 limit = g_parameters->process_limit + 64;
     head.holder_count = limit < 1024 ? 1024 : limit > 65536 ? 65536 : limit;

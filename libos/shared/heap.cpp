@@ -23,7 +23,7 @@ struct FreeRun {
 
 struct Heap {
     SharedLock lock;
-    u64 next = kHeapAddress;       ///< first page not handed out
+    u64 next = kHeapAddress;  ///< first page not handed out
     u64 committed = kHeapAddress;
     FreeRun* runs = nullptr;
     u64 next_stack = kStackAddress;
@@ -130,8 +130,8 @@ Res<LibOsStack*> stack_acquire() {
     }
     auto stack = static_cast<LibOsStack*>(memory);
     u64 low = g_heap.next_stack + kPageSize;  // the page below stays unmapped
-    Res<void> mapped = check(g_gate->DkVirtualMemoryAlloc(low, kLibOsStackSize, gate::kAllocCommit,
-                                                          gate::kProtRead | gate::kProtWrite));
+    Res<void> mapped = check(
+        g_gate->DkVirtualMemoryAlloc(low, kLibOsStackSize, gate::kAllocCommit, gate::kProtRead | gate::kProtWrite));
     if (!mapped.ok()) {
         arena::class_give(g_heap.classes[index], memory);
         return Failure{mapped.error()};

@@ -9,7 +9,7 @@
 namespace postern::libos::arena {
 
 inline constexpr u32 kClassCount = 22;
-inline constexpr u32 kClassSizes[kClassCount] = {16,  32,   48,   64,   96,   128,  192,  256,   384,   512,   768,
+inline constexpr u32 kClassSizes[kClassCount] = {16,   32,   48,   64,   96,   128,  192,  256,   384,   512,   768,
                                                  1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768};
 constexpr u32 class_of(usize size) {
     u32 index = 0;
@@ -34,7 +34,7 @@ constexpr u64 refill_size(u32 size) { return size <= 1024 ? kPageSize : page_cei
 
 struct UndoRecord {
     SharedLock* lock;
-    u64* word;       ///< null: clear `count` page bits from `first`
+    u64* word;  ///< null: clear `count` page bits from `first`
     u64 value;
     u64 first, count;
 };
@@ -58,22 +58,22 @@ inline constexpr u32 kRootCount = 16;
 
 struct Header {
     u64 magic;
-    u64 pages;          ///< data pages
-    u64 first_page;     ///< address of the first data page
-    u64* bitmap;        ///< one bit per data page, 1: in use
+    u64 pages;       ///< data pages
+    u64 first_page;  ///< address of the first data page
+    u64* bitmap;     ///< one bit per data page, 1: in use
     Holder* holders;
     UndoLog* logs;
     u64 holder_count;
     volatile u64 holder_high;  ///< places used so far: how far a search goes
-    u32 stream;         ///< gate handle, the same number in every picoprocess of the family
+    u32 stream;                ///< gate handle, the same number in every picoprocess of the family
     u32 reserved;
     void* roots[kRootCount];
 
     SharedLock page_lock;  ///< bitmap, counts, dirty list. A leaf below the class locks
-    u64 lowest;         ///< bitmap words below this one are full
-    u64 frontier;       ///< pages from here on were never used
+    u64 lowest;            ///< bitmap words below this one are full
+    u64 frontier;          ///< pages from here on were never used
     u64 used;
-    u64 dirty_count;    ///< single pages kept for reuse: clearing one costs less than returning and faulting it
+    u64 dirty_count;  ///< single pages kept for reuse: clearing one costs less than returning and faulting it
     u64 dirty[kDirtyPages];
 
     SizeClass classes[kClassCount];

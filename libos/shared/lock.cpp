@@ -14,8 +14,8 @@ using arena::UndoRecord;
 
 namespace {
 
-constexpr u32 kSpins = 200;             // about as long as the longest critical section
-constexpr u64 kPatience = 50'000'000;   // nanoseconds between looks at whether the holder still lives
+constexpr u32 kSpins = 200;            // about as long as the longest critical section
+constexpr u64 kPatience = 50'000'000;  // nanoseconds between looks at whether the holder still lives
 
 bool died_since(u32 process, u32 since) {
     const volatile u32* deaths = g_parameters->deaths;
@@ -102,7 +102,8 @@ bool SharedLock::try_lock() {
 }
 
 void SharedLock::lock() {
-    if (!try_lock()) [[unlikely]] lock_slowly();
+    if (!try_lock()) [[unlikely]]
+        lock_slowly();
 }
 
 void SharedLock::lock_slowly() {
@@ -124,8 +125,8 @@ void SharedLock::lock_slowly() {
             continue;
         u64 now = 0;
         g_gate->DkSystemTimeQuery(gate::Clock::monotonic, &now);
-        gate::Err error = g_gate->DkAddressWait(const_cast<u32*>(&word_), seen | kWaiters, now + kPatience,
-                                                gate::kAddressShared);
+        gate::Err error =
+            g_gate->DkAddressWait(const_cast<u32*>(&word_), seen | kWaiters, now + kPatience, gate::kAddressShared);
         if (error == gate::Err::timed_out && take_over()) return;
         // A pending interrupt must not turn this into a busy loop; it is acted on on the way out.
         if (error == gate::Err::interrupted) {
@@ -136,7 +137,8 @@ void SharedLock::lock_slowly() {
 }
 
 void SharedLock::unlock() {
-    if (self::undo_count() != 0) [[unlikely]] forget(*this);
+    if (self::undo_count() != 0) [[unlikely]]
+        forget(*this);
     u32 old = __atomic_exchange_n(&word_, 0, __ATOMIC_RELEASE);
     if ((old & kWaiters) != 0) [[unlikely]] {
         u32 woken;

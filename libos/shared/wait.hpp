@@ -17,17 +17,26 @@ class WaitQueue;
 
 /// EPOLL*/POLL* bits: numerically equal in Linux for IN, PRI, OUT, ERR, HUP, RDNORM, WRNORM, RDHUP.
 enum PollBits : u32 {
-    kPollIn = 1, kPollPri = 2, kPollOut = 4, kPollErr = 8, kPollHup = 16, kPollNval = 32,
-    kPollRdNorm = 64, kPollRdBand = 128, kPollWrNorm = 256, kPollWrBand = 512, kPollRdHup = 0x2000,
+    kPollIn = 1,
+    kPollPri = 2,
+    kPollOut = 4,
+    kPollErr = 8,
+    kPollHup = 16,
+    kPollNval = 32,
+    kPollRdNorm = 64,
+    kPollRdBand = 128,
+    kPollWrNorm = 256,
+    kPollWrBand = 512,
+    kPollRdHup = 0x2000,
 };
 
 /// One thread's (or one epoll set's) place in one queue. Lives in the arena while queued.
 struct WaitEntry {
     ListLink link;
     WaitQueue* queue = nullptr;
-    Thread* thread = nullptr;   ///< woken, unless `notify` is set
-    u32 events = 0;             ///< PollBits of interest
-    u32 exclusive = 0;          ///< woken one at a time
+    Thread* thread = nullptr;  ///< woken, unless `notify` is set
+    u32 events = 0;            ///< PollBits of interest
+    u32 exclusive = 0;         ///< woken one at a time
     /// Called instead of waking `thread`, with the queue locked: must not block (epoll's ready list).
     void (*notify)(WaitEntry& entry, u32 events) = nullptr;
     u64 cookie = 0;

@@ -30,8 +30,7 @@ Res<i64> sys_rt_sigaction(Thread& thread, Arguments arguments) {
             bool ignored = fresh.handler == 1 || (fresh.handler == 0 && ignored_by_default(signal));
             if (ignored) {  // POSIX: pending signals that are ignored now are discarded, blocked or not
                 drop_signals(process.signals.pending, process, signal_bit(signal));
-                for (Thread* other = process.threads.front(); other != nullptr;
-                     other = process.threads.next(*other))
+                for (Thread* other = process.threads.front(); other != nullptr; other = process.threads.next(*other))
                     drop_signals(other->signals.pending, process, signal_bit(signal));
             }
         }

@@ -73,8 +73,7 @@ void park(Thread& thread) {
         u32 awake = 0;
         if (!__atomic_compare_exchange_n(&thread.wake_word, &awake, 2, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
             continue;
-        gate::Err error =
-            g_gate->DkAddressWait(&thread.wake_word, 2, gate::kForever, gate::kAddressShared);
+        gate::Err error = g_gate->DkAddressWait(&thread.wake_word, 2, gate::kForever, gate::kAddressShared);
         if (error == gate::Err::interrupted) take_interrupts();
     }
     __atomic_exchange_n(&thread.wake_word, 0, __ATOMIC_SEQ_CST);

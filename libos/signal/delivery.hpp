@@ -17,7 +17,8 @@ void leave_slowly(gate::Frame* frame);
 
 /// Last step of every system call. May not return (the thread or process ends here).
 inline void on_way_out(gate::Frame* frame) {
-    if (current_thread().attention == 0 && !is_restart(frame->rax)) [[likely]] return;
+    if (current_thread().attention == 0 && !is_restart(frame->rax)) [[likely]]
+        return;
     leave_slowly(frame);
 }
 

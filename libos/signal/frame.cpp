@@ -16,8 +16,8 @@ constexpr u64 kRedZone = 128;
 constexpr u64 kFrameCs = 0x33, kFrameSs = 0x2b;
 constexpr u64 kFlagsFromProgram = 0x50dd5;  // AC OF DF TF SF ZF AF PF CF RF
 constexpr u64 kTrapFlag = 0x100, kDirectionFlag = 0x400, kResumeFlag = 0x10000;
-constexpr u64 kProtectionKeys = 1 << 9;     // no part of what a handler may keep: the host's own
-constexpr u64 kMaximumState = 16384;        // room for tile registers
+constexpr u64 kProtectionKeys = 1 << 9;  // no part of what a handler may keep: the host's own
+constexpr u64 kMaximumState = 16384;     // room for tile registers
 constexpr u64 kHeaderOffset = 512;
 
 u64 features() { return g_parameters->processor_features[3] & ~kProtectionKeys; }
@@ -35,7 +35,10 @@ extern "C" void libos_reset_vector_state(u64 features);
 void save_state(u8* area) {
     if (extended()) {
         u64 mask = features();
-        asm volatile("xsave64 (%0)" : : "r"(area), "a"(static_cast<u32>(mask)), "d"(static_cast<u32>(mask >> 32)) : "memory");
+        asm volatile("xsave64 (%0)"
+                     :
+                     : "r"(area), "a"(static_cast<u32>(mask)), "d"(static_cast<u32>(mask >> 32))
+                     : "memory");
     } else {
         asm volatile("fxsave64 (%0)" : : "r"(area) : "memory");
     }
@@ -44,7 +47,10 @@ void save_state(u8* area) {
 void load_state(const u8* area) {
     if (extended()) {
         u64 mask = features();
-        asm volatile("xrstor64 (%0)" : : "r"(area), "a"(static_cast<u32>(mask)), "d"(static_cast<u32>(mask >> 32)) : "memory");
+        asm volatile("xrstor64 (%0)"
+                     :
+                     : "r"(area), "a"(static_cast<u32>(mask)), "d"(static_cast<u32>(mask >> 32))
+                     : "memory");
     } else {
         asm volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
     }
@@ -145,10 +151,10 @@ Res<void> push_signal_frame(Thread& thread, gate::Frame& frame, const SignalActi
     out.flags = kStackSegment | kStrictStackSegment | (extended() ? u64{kExtendedState} : 0);
     out.stack.pointer = signals.alt_stack;
     out.stack.size = signals.alt_size;
-    out.stack.flags = static_cast<i32>((signals.alt_flags & kAutoDisarm) |
-                                       ((signals.alt_flags & kDisabled) != 0 ? u32{kDisabled}
-                                        : nested                             ? u32{kOnAlternateStack}
-                                                                             : 0u));
+    out.stack.flags =
+        static_cast<i32>((signals.alt_flags & kAutoDisarm) | ((signals.alt_flags & kDisabled) != 0 ? u32{kDisabled}
+                                                              : nested ? u32{kOnAlternateStack}
+                                                                       : 0u));
     SignalContext& context = out.context;
     context.r8 = frame.r8, context.r9 = frame.r9, context.r10 = frame.r10, context.r11 = frame.r11;
     context.r12 = frame.r12, context.r13 = frame.r13, context.r14 = frame.r14, context.r15 = frame.r15;

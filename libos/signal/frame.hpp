@@ -28,7 +28,7 @@ static_assert(sizeof(SignalContext) == 256);
 
 struct SignalFrame {  // struct rt_sigframe
     u64 restorer;
-    u64 flags;        // struct ucontext from here
+    u64 flags;  // struct ucontext from here
     u64 link;
     StackDescription stack;
     SignalContext context;
@@ -51,8 +51,14 @@ inline constexpr u64 kLegacySize = 512;
 
 enum FrameFlags : u64 { kExtendedState = 1, kStackSegment = 2, kStrictStackSegment = 4 };
 enum ActionFlags : u64 {
-    kNoChildStop = 1, kNoChildWait = 2, kSigInfo = 4, kRestorer = 0x0400'0000, kOnStack = 0x0800'0000,
-    kRestart = 0x1000'0000, kNoDefer = 0x4000'0000, kResetHandler = 0x8000'0000,
+    kNoChildStop = 1,
+    kNoChildWait = 2,
+    kSigInfo = 4,
+    kRestorer = 0x0400'0000,
+    kOnStack = 0x0800'0000,
+    kRestart = 0x1000'0000,
+    kNoDefer = 0x4000'0000,
+    kResetHandler = 0x8000'0000,
 };
 enum AlternateStackFlags : u32 { kOnAlternateStack = 1, kDisabled = 2, kAutoDisarm = 0x8000'0000 };
 

@@ -232,7 +232,8 @@ void set_signal_mask(Thread& thread, u64 mask) {
     mask &= ~kUnblockable;
     thread.signals.mask = mask;
     u64 pending = pending_signals(thread);
-    if (pending == 0) [[likely]] return;
+    if (pending == 0) [[likely]]
+        return;
     if ((pending & ~mask) != 0) __atomic_or_fetch(&thread.attention, u32{kAttentionSignal}, __ATOMIC_SEQ_CST);
     Process& process = *thread.process;
     if (process.thread_count > 1 && (process.signals.pending.set & mask & ~old) != 0) {

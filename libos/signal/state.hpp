@@ -10,16 +10,42 @@ inline constexpr u32 kSignalCount = 64;
 constexpr u64 signal_bit(u32 signal) { return 1ull << (signal - 1); }
 
 enum SignalNumber : u32 {
-    kSigHup = 1, kSigInt = 2, kSigQuit = 3, kSigIll = 4, kSigTrap = 5, kSigAbrt = 6, kSigBus = 7, kSigFpe = 8,
-    kSigKill = 9, kSigUsr1 = 10, kSigSegv = 11, kSigUsr2 = 12, kSigPipe = 13, kSigAlrm = 14, kSigTerm = 15,
-    kSigChld = 17, kSigCont = 18, kSigStop = 19, kSigTstp = 20, kSigTtin = 21, kSigTtou = 22, kSigUrg = 23,
-    kSigXcpu = 24, kSigXfsz = 25, kSigVtalrm = 26, kSigProf = 27, kSigWinch = 28, kSigIo = 29, kSigPwr = 30,
-    kSigSys = 31, kSigRtMin = 32,
+    kSigHup = 1,
+    kSigInt = 2,
+    kSigQuit = 3,
+    kSigIll = 4,
+    kSigTrap = 5,
+    kSigAbrt = 6,
+    kSigBus = 7,
+    kSigFpe = 8,
+    kSigKill = 9,
+    kSigUsr1 = 10,
+    kSigSegv = 11,
+    kSigUsr2 = 12,
+    kSigPipe = 13,
+    kSigAlrm = 14,
+    kSigTerm = 15,
+    kSigChld = 17,
+    kSigCont = 18,
+    kSigStop = 19,
+    kSigTstp = 20,
+    kSigTtin = 21,
+    kSigTtou = 22,
+    kSigUrg = 23,
+    kSigXcpu = 24,
+    kSigXfsz = 25,
+    kSigVtalrm = 26,
+    kSigProf = 27,
+    kSigWinch = 28,
+    kSigIo = 29,
+    kSigPwr = 30,
+    kSigSys = 31,
+    kSigRtMin = 32,
 };
 
 /// struct kernel_sigaction of x86-64.
 struct SignalAction {
-    u64 handler = 0;   ///< 0 default, 1 ignore
+    u64 handler = 0;  ///< 0 default, 1 ignore
     u64 flags = 0;
     u64 restorer = 0;
     u64 mask = 0;
@@ -30,12 +56,34 @@ struct SignalInfo {
     i32 signal = 0, error = 0, code = 0, padding = 0;
     union {
         u8 raw[112];
-        struct { u32 pid, uid; u64 value; } rt;              // kill, sigqueue
-        struct { u32 pid, uid; i32 status; u32 pad; i64 utime, stime; } child;
-        struct { u64 address; u16 lsb; } fault;
-        struct { i32 timer, overrun; u64 value; u32 serial; } timer;  // serial: ours, never shown
-        struct { i64 band; i32 fd; } poll;
-        struct { u64 call_address; i32 number; u32 arch; } sys;
+        struct {
+            u32 pid, uid;
+            u64 value;
+        } rt;  // kill, sigqueue
+        struct {
+            u32 pid, uid;
+            i32 status;
+            u32 pad;
+            i64 utime, stime;
+        } child;
+        struct {
+            u64 address;
+            u16 lsb;
+        } fault;
+        struct {
+            i32 timer, overrun;
+            u64 value;
+            u32 serial;
+        } timer;  // serial: ours, never shown
+        struct {
+            i64 band;
+            i32 fd;
+        } poll;
+        struct {
+            u64 call_address;
+            i32 number;
+            u32 arch;
+        } sys;
     };
     SignalInfo() : raw{} {}
 };
@@ -51,9 +99,9 @@ struct PendingSignals {
 
 struct SignalState {
     u64 mask = 0;
-    u64 saved_mask = 0;          ///< sigsuspend, ppoll, ...: restored after delivery
+    u64 saved_mask = 0;  ///< sigsuspend, ppoll, ...: restored after delivery
     u32 has_saved_mask = 0;
-    u32 alt_flags = 2;           ///< SS_DISABLE
+    u32 alt_flags = 2;  ///< SS_DISABLE
     u64 alt_stack = 0, alt_size = 0;
     PendingSignals pending;
 };

@@ -150,10 +150,10 @@ constexpr ErrorText kErrors[] = {
 };
 
 constexpr const char* kSignals[] = {
-    nullptr,   "SIGHUP",  "SIGINT",    "SIGQUIT", "SIGILL",    "SIGTRAP", "SIGABRT", "SIGBUS",
-    "SIGFPE",  "SIGKILL", "SIGUSR1",   "SIGSEGV", "SIGUSR2",   "SIGPIPE", "SIGALRM", "SIGTERM",
-    "SIGSTKFLT", "SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP",   "SIGTTIN", "SIGTTOU", "SIGURG",
-    "SIGXCPU", "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH",  "SIGIO",   "SIGPWR",  "SIGSYS",
+    nullptr,     "SIGHUP",  "SIGINT",    "SIGQUIT", "SIGILL",   "SIGTRAP", "SIGABRT", "SIGBUS",
+    "SIGFPE",    "SIGKILL", "SIGUSR1",   "SIGSEGV", "SIGUSR2",  "SIGPIPE", "SIGALRM", "SIGTERM",
+    "SIGSTKFLT", "SIGCHLD", "SIGCONT",   "SIGSTOP", "SIGTSTP",  "SIGTTIN", "SIGTTOU", "SIGURG",
+    "SIGXCPU",   "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH", "SIGIO",   "SIGPWR",  "SIGSYS",
 };
 
 /// One value under a mask: a single flag has mask == value; an enumeration in some bits has a wider mask.
@@ -161,64 +161,105 @@ struct Flag {
     u64 mask, value;
     const char* name;
 };
-#define BIT(value, name) {value, value, name}
+#define BIT(value, name) \
+    { value, value, name }
 
 constexpr Flag kOpen[] = {
-    {3, 0, "O_RDONLY"}, {3, 1, "O_WRONLY"}, {3, 2, "O_RDWR"}, BIT(0100, "O_CREAT"), BIT(0200, "O_EXCL"),
-    BIT(0400, "O_NOCTTY"), BIT(01000, "O_TRUNC"), BIT(02000, "O_APPEND"), BIT(04000, "O_NONBLOCK"),
-    BIT(04010000, "O_SYNC"), BIT(010000, "O_DSYNC"), BIT(020000, "O_ASYNC"), BIT(040000, "O_DIRECT"),
-    BIT(0100000, "O_LARGEFILE"), BIT(020200000, "O_TMPFILE"), BIT(0200000, "O_DIRECTORY"), BIT(0400000, "O_NOFOLLOW"),
-    BIT(01000000, "O_NOATIME"), BIT(02000000, "O_CLOEXEC"), BIT(010000000, "O_PATH"),
+    {3, 0, "O_RDONLY"},          {3, 1, "O_WRONLY"},          {3, 2, "O_RDWR"},
+    BIT(0100, "O_CREAT"),        BIT(0200, "O_EXCL"),         BIT(0400, "O_NOCTTY"),
+    BIT(01000, "O_TRUNC"),       BIT(02000, "O_APPEND"),      BIT(04000, "O_NONBLOCK"),
+    BIT(04010000, "O_SYNC"),     BIT(010000, "O_DSYNC"),      BIT(020000, "O_ASYNC"),
+    BIT(040000, "O_DIRECT"),     BIT(0100000, "O_LARGEFILE"), BIT(020200000, "O_TMPFILE"),
+    BIT(0200000, "O_DIRECTORY"), BIT(0400000, "O_NOFOLLOW"),  BIT(01000000, "O_NOATIME"),
+    BIT(02000000, "O_CLOEXEC"),  BIT(010000000, "O_PATH"),
 };
 constexpr Flag kProt[] = {
-    {~0ull, 0, "PROT_NONE"}, BIT(1, "PROT_READ"), BIT(2, "PROT_WRITE"), BIT(4, "PROT_EXEC"),
-    BIT(0x1000000, "PROT_GROWSDOWN"), BIT(0x2000000, "PROT_GROWSUP"),
+    {~0ull, 0, "PROT_NONE"},
+    BIT(1, "PROT_READ"),
+    BIT(2, "PROT_WRITE"),
+    BIT(4, "PROT_EXEC"),
+    BIT(0x1000000, "PROT_GROWSDOWN"),
+    BIT(0x2000000, "PROT_GROWSUP"),
 };
 constexpr Flag kMap[] = {
-    {15, 1, "MAP_SHARED"}, {15, 2, "MAP_PRIVATE"}, {15, 3, "MAP_SHARED_VALIDATE"}, BIT(0x10, "MAP_FIXED"),
-    BIT(0x20, "MAP_ANONYMOUS"), BIT(0x40, "MAP_32BIT"), BIT(0x100, "MAP_GROWSDOWN"), BIT(0x800, "MAP_DENYWRITE"),
-    BIT(0x1000, "MAP_EXECUTABLE"), BIT(0x2000, "MAP_LOCKED"), BIT(0x4000, "MAP_NORESERVE"),
-    BIT(0x8000, "MAP_POPULATE"), BIT(0x10000, "MAP_NONBLOCK"), BIT(0x20000, "MAP_STACK"), BIT(0x40000, "MAP_HUGETLB"),
-    BIT(0x80000, "MAP_SYNC"), BIT(0x100000, "MAP_FIXED_NOREPLACE"),
+    {15, 1, "MAP_SHARED"},
+    {15, 2, "MAP_PRIVATE"},
+    {15, 3, "MAP_SHARED_VALIDATE"},
+    BIT(0x10, "MAP_FIXED"),
+    BIT(0x20, "MAP_ANONYMOUS"),
+    BIT(0x40, "MAP_32BIT"),
+    BIT(0x100, "MAP_GROWSDOWN"),
+    BIT(0x800, "MAP_DENYWRITE"),
+    BIT(0x1000, "MAP_EXECUTABLE"),
+    BIT(0x2000, "MAP_LOCKED"),
+    BIT(0x4000, "MAP_NORESERVE"),
+    BIT(0x8000, "MAP_POPULATE"),
+    BIT(0x10000, "MAP_NONBLOCK"),
+    BIT(0x20000, "MAP_STACK"),
+    BIT(0x40000, "MAP_HUGETLB"),
+    BIT(0x80000, "MAP_SYNC"),
+    BIT(0x100000, "MAP_FIXED_NOREPLACE"),
 };
 constexpr Flag kRemap[] = {
-    BIT(1, "MREMAP_MAYMOVE"), BIT(2, "MREMAP_FIXED"), BIT(4, "MREMAP_DONTUNMAP"),
+    BIT(1, "MREMAP_MAYMOVE"),
+    BIT(2, "MREMAP_FIXED"),
+    BIT(4, "MREMAP_DONTUNMAP"),
 };
 constexpr Flag kMsync[] = {BIT(1, "MS_ASYNC"), BIT(2, "MS_INVALIDATE"), BIT(4, "MS_SYNC")};
 constexpr Flag kMadvise[] = {
-    {~0ull, 0, "MADV_NORMAL"}, {~0ull, 1, "MADV_RANDOM"}, {~0ull, 2, "MADV_SEQUENTIAL"}, {~0ull, 3, "MADV_WILLNEED"},
-    {~0ull, 4, "MADV_DONTNEED"}, {~0ull, 8, "MADV_FREE"}, {~0ull, 9, "MADV_REMOVE"}, {~0ull, 10, "MADV_DONTFORK"},
-    {~0ull, 11, "MADV_DOFORK"}, {~0ull, 14, "MADV_HUGEPAGE"}, {~0ull, 15, "MADV_NOHUGEPAGE"},
-    {~0ull, 16, "MADV_DONTDUMP"}, {~0ull, 17, "MADV_DODUMP"}, {~0ull, 18, "MADV_WIPEONFORK"},
+    {~0ull, 0, "MADV_NORMAL"},    {~0ull, 1, "MADV_RANDOM"},      {~0ull, 2, "MADV_SEQUENTIAL"},
+    {~0ull, 3, "MADV_WILLNEED"},  {~0ull, 4, "MADV_DONTNEED"},    {~0ull, 8, "MADV_FREE"},
+    {~0ull, 9, "MADV_REMOVE"},    {~0ull, 10, "MADV_DONTFORK"},   {~0ull, 11, "MADV_DOFORK"},
+    {~0ull, 14, "MADV_HUGEPAGE"}, {~0ull, 15, "MADV_NOHUGEPAGE"}, {~0ull, 16, "MADV_DONTDUMP"},
+    {~0ull, 17, "MADV_DODUMP"},   {~0ull, 18, "MADV_WIPEONFORK"},
 };
 constexpr Flag kClone[] = {
-    BIT(0x100, "CLONE_VM"), BIT(0x200, "CLONE_FS"), BIT(0x400, "CLONE_FILES"), BIT(0x800, "CLONE_SIGHAND"),
-    BIT(0x1000, "CLONE_PIDFD"), BIT(0x2000, "CLONE_PTRACE"), BIT(0x4000, "CLONE_VFORK"), BIT(0x8000, "CLONE_PARENT"),
-    BIT(0x10000, "CLONE_THREAD"), BIT(0x20000, "CLONE_NEWNS"), BIT(0x40000, "CLONE_SYSVSEM"),
-    BIT(0x80000, "CLONE_SETTLS"), BIT(0x100000, "CLONE_PARENT_SETTID"), BIT(0x200000, "CLONE_CHILD_CLEARTID"),
-    BIT(0x400000, "CLONE_DETACHED"), BIT(0x1000000, "CLONE_CHILD_SETTID"), BIT(0x2000000, "CLONE_NEWCGROUP"),
-    BIT(0x4000000, "CLONE_NEWUTS"), BIT(0x8000000, "CLONE_NEWIPC"), BIT(0x10000000, "CLONE_NEWUSER"),
-    BIT(0x20000000, "CLONE_NEWPID"), BIT(0x40000000, "CLONE_NEWNET"), {0xff, 17, "SIGCHLD"},
+    BIT(0x100, "CLONE_VM"),
+    BIT(0x200, "CLONE_FS"),
+    BIT(0x400, "CLONE_FILES"),
+    BIT(0x800, "CLONE_SIGHAND"),
+    BIT(0x1000, "CLONE_PIDFD"),
+    BIT(0x2000, "CLONE_PTRACE"),
+    BIT(0x4000, "CLONE_VFORK"),
+    BIT(0x8000, "CLONE_PARENT"),
+    BIT(0x10000, "CLONE_THREAD"),
+    BIT(0x20000, "CLONE_NEWNS"),
+    BIT(0x40000, "CLONE_SYSVSEM"),
+    BIT(0x80000, "CLONE_SETTLS"),
+    BIT(0x100000, "CLONE_PARENT_SETTID"),
+    BIT(0x200000, "CLONE_CHILD_CLEARTID"),
+    BIT(0x400000, "CLONE_DETACHED"),
+    BIT(0x1000000, "CLONE_CHILD_SETTID"),
+    BIT(0x2000000, "CLONE_NEWCGROUP"),
+    BIT(0x4000000, "CLONE_NEWUTS"),
+    BIT(0x8000000, "CLONE_NEWIPC"),
+    BIT(0x10000000, "CLONE_NEWUSER"),
+    BIT(0x20000000, "CLONE_NEWPID"),
+    BIT(0x40000000, "CLONE_NEWNET"),
+    {0xff, 17, "SIGCHLD"},
 };
 constexpr Flag kWait[] = {
-    BIT(1, "WNOHANG"), BIT(2, "WUNTRACED"), BIT(4, "WEXITED"), BIT(8, "WCONTINUED"), BIT(0x1000000, "WNOWAIT"),
-    BIT(0x40000000, "__WALL"), BIT(0x80000000, "__WCLONE"),
+    BIT(1, "WNOHANG"),         BIT(2, "WUNTRACED"),       BIT(4, "WEXITED"),           BIT(8, "WCONTINUED"),
+    BIT(0x1000000, "WNOWAIT"), BIT(0x40000000, "__WALL"), BIT(0x80000000, "__WCLONE"),
 };
 constexpr Flag kFutex[] = {
-    {127, 0, "FUTEX_WAIT"}, {127, 1, "FUTEX_WAKE"}, {127, 3, "FUTEX_REQUEUE"}, {127, 4, "FUTEX_CMP_REQUEUE"},
-    {127, 5, "FUTEX_WAKE_OP"}, {127, 6, "FUTEX_LOCK_PI"}, {127, 7, "FUTEX_UNLOCK_PI"}, {127, 8, "FUTEX_TRYLOCK_PI"},
-    {127, 9, "FUTEX_WAIT_BITSET"}, {127, 10, "FUTEX_WAKE_BITSET"}, BIT(128, "FUTEX_PRIVATE_FLAG"),
-    BIT(256, "FUTEX_CLOCK_REALTIME"),
+    {127, 0, "FUTEX_WAIT"},         {127, 1, "FUTEX_WAKE"},         {127, 3, "FUTEX_REQUEUE"},
+    {127, 4, "FUTEX_CMP_REQUEUE"},  {127, 5, "FUTEX_WAKE_OP"},      {127, 6, "FUTEX_LOCK_PI"},
+    {127, 7, "FUTEX_UNLOCK_PI"},    {127, 8, "FUTEX_TRYLOCK_PI"},   {127, 9, "FUTEX_WAIT_BITSET"},
+    {127, 10, "FUTEX_WAKE_BITSET"}, BIT(128, "FUTEX_PRIVATE_FLAG"), BIT(256, "FUTEX_CLOCK_REALTIME"),
 };
 constexpr Flag kAt[] = {
-    BIT(0x100, "AT_SYMLINK_NOFOLLOW"), BIT(0x200, "AT_REMOVEDIR"), BIT(0x400, "AT_SYMLINK_FOLLOW"),
-    BIT(0x800, "AT_NO_AUTOMOUNT"), BIT(0x1000, "AT_EMPTY_PATH"), BIT(0x2000, "AT_STATX_FORCE_SYNC"),
+    BIT(0x100, "AT_SYMLINK_NOFOLLOW"), BIT(0x200, "AT_REMOVEDIR"),   BIT(0x400, "AT_SYMLINK_FOLLOW"),
+    BIT(0x800, "AT_NO_AUTOMOUNT"),     BIT(0x1000, "AT_EMPTY_PATH"), BIT(0x2000, "AT_STATX_FORCE_SYNC"),
     BIT(0x4000, "AT_STATX_DONT_SYNC"),
 };
 constexpr Flag kAccess[] = {{~0ull, 0, "F_OK"}, BIT(4, "R_OK"), BIT(2, "W_OK"), BIT(1, "X_OK")};
 constexpr Flag kSigprocmask[] = {{~0ull, 0, "SIG_BLOCK"}, {~0ull, 1, "SIG_UNBLOCK"}, {~0ull, 2, "SIG_SETMASK"}};
-constexpr Flag kWhence[] = {{~0ull, 0, "SEEK_SET"}, {~0ull, 1, "SEEK_CUR"}, {~0ull, 2, "SEEK_END"},
-                            {~0ull, 3, "SEEK_DATA"}, {~0ull, 4, "SEEK_HOLE"}};
+constexpr Flag kWhence[] = {{~0ull, 0, "SEEK_SET"},
+                            {~0ull, 1, "SEEK_CUR"},
+                            {~0ull, 2, "SEEK_END"},
+                            {~0ull, 3, "SEEK_DATA"},
+                            {~0ull, 4, "SEEK_HOLE"}};
 
 struct FlagSet {
     std::string_view name;
@@ -230,9 +271,10 @@ constexpr FlagSet set(std::string_view name, const Flag (&flags)[Count]) {
     return {name, flags, Count};
 }
 constexpr FlagSet kSets[] = {
-    set("open", kOpen), set("prot", kProt), set("map", kMap), set("mremap", kRemap), set("msync", kMsync),
-    set("madvise", kMadvise), set("clone", kClone), set("wait", kWait), set("futex", kFutex), set("at", kAt),
-    set("access", kAccess), set("sigprocmask", kSigprocmask), set("whence", kWhence), set("seek", kWhence),
+    set("open", kOpen),     set("prot", kProt),       set("map", kMap),       set("mremap", kRemap),
+    set("msync", kMsync),   set("madvise", kMadvise), set("clone", kClone),   set("wait", kWait),
+    set("futex", kFutex),   set("at", kAt),           set("access", kAccess), set("sigprocmask", kSigprocmask),
+    set("whence", kWhence), set("seek", kWhence),
 };
 
 constexpr usize kShownBytes = 48;
@@ -502,8 +544,7 @@ u32 decode_enter(Text& text, const CallText& call, const u64 (&arguments)[6], Re
     return index;
 }
 
-void decode_leave(Text& text, const CallText& call, const u64 (&arguments)[6], u32 shown, u64 result,
-                  ReadMemory read) {
+void decode_leave(Text& text, const CallText& call, const u64 (&arguments)[6], u32 shown, u64 result, ReadMemory read) {
     Kinds kinds{call.kinds};
     Kind kind;
     for (u32 index = 0; index < 6 && kinds.next(kind); ++index) {

@@ -15,14 +15,13 @@ namespace {
 
 /// Calls that the usual C libraries and runtimes try first and do without.
 constexpr u16 kExpectedAbsent[] = {
-    334, 324,                  // rseq, membarrier
-    425, 426, 427,             // io_uring
-    237, 238, 239, 256, 279,   // NUMA policy
-    298, 321, 323,             // perf_event_open, bpf, userfaultfd
-    444, 445, 446,             // landlock
-    449, 451, 452, 453,        // futex_waitv, cachestat, fchmodat2, map_shadow_stack
-    454, 455, 456, 457, 458, 459, 460, 461, 462,
-    447, 440, 448, 272, 308, 250, 248, 249,
+    334, 324,                 // rseq, membarrier
+    425, 426, 427,            // io_uring
+    237, 238, 239, 256, 279,  // NUMA policy
+    298, 321, 323,            // perf_event_open, bpf, userfaultfd
+    444, 445, 446,            // landlock
+    449, 451, 452, 453,       // futex_waitv, cachestat, fchmodat2, map_shadow_stack
+    454, 455, 456, 457, 458, 459, 460, 461, 462, 447, 440, 448, 272, 308, 250, 248, 249,
 };
 
 u64* g_reported;  // in the arena: one bit per call
@@ -62,8 +61,8 @@ void serve_system_call(gate::Frame* frame) {
     } else if (number < kCallLimit) [[likely]] {
         const u64 arguments[6] = {frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9};
         auto result = call_functions()[number](thread, arguments);
-        frame->rax = result.ok() ? static_cast<u64>(result.value())
-                                 : static_cast<u64>(-static_cast<i64>(result.error()));
+        frame->rax =
+            result.ok() ? static_cast<u64>(result.value()) : static_cast<u64>(-static_cast<i64>(result.error()));
     } else {
         frame->rax = static_cast<u64>(-static_cast<i64>(Errno::nosys));
     }
@@ -80,8 +79,8 @@ Res<i64> sys_absent(Thread& thread, Arguments) {
             if (expected == number) return Failure{Errno::nosys};
     const CallRow* row = find_call(number);
     TextBuffer<160> line;
-    line.add("postern: system call not supported: ", row != nullptr ? row->name : "number", " (", number,
-             "), process ", thread.process->pid, ": answered ENOSYS");
+    line.add("postern: system call not supported: ", row != nullptr ? row->name : "number", " (", number, "), process ",
+             thread.process->pid, ": answered ENOSYS");
     report_line(line.view());
     return Failure{Errno::nosys};
 }

@@ -26,7 +26,7 @@ constexpr Table build() {
 #define NAME(number, text) table.rows[number].name = text;
 #include "libos/syscall/names.inc"
 #undef NAME
-#define CALL(number, name, level, function, kinds, note) \
+#define CALL(number, name, level, function, kinds, note)                      \
     table.rows[number] = {number, Level::level, name, function, kinds, note}; \
     table.functions[number] = function;
 #include "libos/syscall/rows.inc"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // --trace: one line per system call, written at once so that lines of several processes do not mix.
-#include "libos/syscall/dispatch.hpp"
 #include "libos/process/process.hpp"
+#include "libos/syscall/dispatch.hpp"
 #include "libos/user.hpp"
 
 namespace postern::libos {

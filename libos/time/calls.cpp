@@ -20,14 +20,16 @@ constexpr u64 kTick = 4'000'000;  // resolution of coarse clocks with HZ=250
 Res<gate::Clock> readable_clock(Thread& thread, i32 clock) {
     using enum gate::Clock;
     switch (clock) {
-        case 0: case 8: return realtime;
+        case 0:
+        case 8: return realtime;
         case 1: return monotonic;
         case 2: return process_cpu;
         case 3: return thread_cpu;
         case 4: return monotonic_raw;
         case 5: return realtime_coarse;
         case 6: return monotonic_coarse;
-        case 7: case 9: return boottime;
+        case 7:
+        case 9: return boottime;
         case 11: return tai;
         default: break;
     }
@@ -125,9 +127,11 @@ void set_interval(Process& process, u32 which, u64 value, u64 interval) {
 Res<gate::Clock> wall_clock(i32 clock) {
     using enum gate::Clock;
     switch (clock) {
-        case 0: case 8: return realtime;
+        case 0:
+        case 8: return realtime;
         case 1: return monotonic;
-        case 7: case 9: return boottime;
+        case 7:
+        case 9: return boottime;
         case 11: return tai;
         default: return Failure{Errno::inval};
     }

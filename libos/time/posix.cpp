@@ -146,10 +146,10 @@ TimerSetting remaining(PosixTimer& timer) {
     setting.interval = to_timespec(timer.interval);
     if (timer.due == 0) return setting;
     u64 now = timer_now(timer);
-    u64 left = timer.due > now          ? timer.due - now
-               : timer.interval != 0    ? timer.interval - (now - timer.due) % timer.interval
+    u64 left = timer.due > now              ? timer.due - now
+               : timer.interval != 0        ? timer.interval - (now - timer.due) % timer.interval
                : timer.notify == kSigevNone ? 0
-                                        : 1;
+                                            : 1;
     setting.value = to_timespec(left);
     return setting;
 }
@@ -178,7 +178,8 @@ Res<CpuClock> cpu_clock(Thread& thread, i32 clock, u32& tid) {
     }
     if (number == 0 || number == thread.tid) return kThreadCpuClock;
     Guard guard{thread.process->lock};
-    for (Thread* other = thread.process->threads.front(); other != nullptr; other = thread.process->threads.next(*other))
+    for (Thread* other = thread.process->threads.front(); other != nullptr;
+         other = thread.process->threads.next(*other))
         if (other->tid == number) {
             tid = number;
             return kThreadCpuClock;
@@ -340,8 +341,7 @@ Res<i64> sys_timer_delete(Thread& thread, Arguments arguments) {
 }
 
 void program_cpu_timers(Process& process) {
-    g_gate->DkTimerSet(gate::TimerKind::process_cpu,
-                       cpu_time_left(process, clock_now(gate::Clock::process_cpu)));
+    g_gate->DkTimerSet(gate::TimerKind::process_cpu, cpu_time_left(process, clock_now(gate::Clock::process_cpu)));
 }
 
 }  // namespace postern::libos

@@ -25,11 +25,15 @@ void cpu_clock_attention(Process& process);
 /// In a forked child: RLIMIT_CPU is inherited, the host's timer is not.
 void timers_forked(Process& process);
 
-u64 monotonic_now();   ///< nanoseconds
+u64 monotonic_now();  ///< nanoseconds
 u64 realtime_now();
 
-struct TimeSpec { i64 seconds, nanoseconds; };
-struct TimeVal { i64 seconds, microseconds; };
+struct TimeSpec {
+    i64 seconds, nanoseconds;
+};
+struct TimeVal {
+    i64 seconds, microseconds;
+};
 /// Errno::inval for negative or >= 1e9 nanoseconds; saturates far futures below kForever.
 Res<u64> to_nanoseconds(const TimeSpec& time);
 Res<u64> to_nanoseconds(const TimeVal& time);
@@ -44,7 +48,7 @@ Res<u64> deadline_from(gate::Clock clock, u64 time, bool absolute);
 /// One armed deadline of the process that armed it (timerfd and POSIX timers). In the arena.
 struct ProcessTimer {
     ListLink link;
-    u64 deadline = 0;                       ///< Clock::monotonic, 0: off
+    u64 deadline = 0;                                ///< Clock::monotonic, 0: off
     void (*expired)(ProcessTimer& timer) = nullptr;  ///< runs below a system call or interrupt; may re-arm
     u64 cookie = 0;
 };

@@ -21,19 +21,19 @@ struct PosixTimer {
     ProcessTimer timer;
     u32 in_use = 0;
     i32 id = 0;
-    i32 clock = 0;            ///< Linux number
-    u32 cpu = kNoCpuClock;    ///< CpuClock it counts on: fired with the profiling timer
-    u32 cpu_thread = 0;       ///< of a thread's clock: whose
-    u64 cpu_seen = 0;         ///< that clock when its thread last looked
-    u32 notify = 0;           ///< SIGEV_*
+    i32 clock = 0;          ///< Linux number
+    u32 cpu = kNoCpuClock;  ///< CpuClock it counts on: fired with the profiling timer
+    u32 cpu_thread = 0;     ///< of a thread's clock: whose
+    u64 cpu_seen = 0;       ///< that clock when its thread last looked
+    u32 notify = 0;         ///< SIGEV_*
     u32 signal = 0;
-    u64 value = 0;            ///< sigev_value
-    u32 tid = 0;              ///< SIGEV_THREAD_ID
-    u32 overrun = 0;          ///< of the last expiry that was delivered
-    u32 serial = 0;           ///< of the setting: a signal of an earlier one does not arm it again
-    u32 signal_queued = 0;    ///< periodic and not armed again before its signal is taken
+    u64 value = 0;          ///< sigev_value
+    u32 tid = 0;            ///< SIGEV_THREAD_ID
+    u32 overrun = 0;        ///< of the last expiry that was delivered
+    u32 serial = 0;         ///< of the setting: a signal of an earlier one does not arm it again
+    u32 signal_queued = 0;  ///< periodic and not armed again before its signal is taken
     u64 interval = 0;
-    u64 due = 0;              ///< on its clock (monotonic for wall clocks); 0: disarmed
+    u64 due = 0;  ///< on its clock (monotonic for wall clocks); 0: disarmed
     Process* process = nullptr;
 };
 
@@ -41,11 +41,11 @@ enum IntervalKind : u32 { kItimerReal = 0, kItimerVirtual = 1, kItimerProf = 2 }
 inline constexpr u32 kPosixTimerLimit = 256;
 
 struct Timers {
-    SharedLock lock;          ///< below a process's lock; not held while `expired` runs or signals are sent
+    SharedLock lock;  ///< below a process's lock; not held while `expired` runs or signals are sent
     List<ProcessTimer, &ProcessTimer::link> armed;
-    u64 host_deadline = 0;    ///< when the host's timer will interrupt, 0: off
+    u64 host_deadline = 0;           ///< when the host's timer will interrupt, 0: off
     ProcessTimer* firing = nullptr;  ///< its `expired` is running
-    ProcessTimer real;        ///< ITIMER_REAL and alarm
+    ProcessTimer real;               ///< ITIMER_REAL and alarm
     u64 real_interval = 0;
     IntervalTimer virtual_timer, profile_timer;
     PosixTimer* posix[kPosixTimerLimit] = {};

@@ -45,7 +45,8 @@ u64 satisfying(const ArgumentPattern& pattern, u32 which = 0) {
 
 Call satisfying(const Rule& rule, u32 which = 0) {
     Call call{rule.number};
-    for (u32 i = 0; i < rule.pattern_count; ++i) call.arguments[rule.patterns[i].index] = satisfying(rule.patterns[i], which);
+    for (u32 i = 0; i < rule.pattern_count; ++i)
+        call.arguments[rule.patterns[i].index] = satisfying(rule.patterns[i], which);
     return call;
 }
 
@@ -77,9 +78,7 @@ std::vector<u64> violating(const ArgumentPattern& pattern) {
     return values;
 }
 
-u32 expected(const Rule& rule) {
-    return rule.action == RuleAction::allow ? SECCOMP_RET_ALLOW : SECCOMP_RET_USER_NOTIF;
-}
+u32 expected(const Rule& rule) { return rule.action == RuleAction::allow ? SECCOMP_RET_ALLOW : SECCOMP_RET_USER_NOTIF; }
 
 TEST(Filter, IsNarrow) {
     EXPECT_LE(distinct_numbers(), kMaxNumbers);
@@ -88,14 +87,55 @@ TEST(Filter, IsNarrow) {
 }
 
 TEST(Filter, TakesNoPathProgramOrDestination) {
-    const std::set<u32> never = {
-        __NR_open, __NR_openat, __NR_openat2, __NR_creat, __NR_execve, __NR_execveat, __NR_connect, __NR_bind,
-        __NR_sendmsg, __NR_sendmmsg, __NR_sendto, __NR_socket, __NR_socketpair, __NR_ptrace, __NR_kill, __NR_tkill,
-        __NR_process_vm_readv, __NR_process_vm_writev, __NR_ioctl, __NR_prctl, __NR_unlink, __NR_rename, __NR_mount,
-        __NR_clone3, __NR_fork, __NR_vfork, __NR_setsid, __NR_setpgid, __NR_fchmod, __NR_fchown, __NR_flock, __NR_fcntl,
-        __NR_rt_sigprocmask, __NR_rt_sigaction, __NR_seccomp, __NR_bpf, __NR_io_uring_setup, __NR_io_uring_enter,
-        __NR_userfaultfd, __NR_pidfd_open, __NR_pidfd_getfd, __NR_pidfd_send_signal, __NR_rt_sigqueueinfo,
-        __NR_rt_tgsigqueueinfo, __NR_recvmsg, __NR_prlimit64, __NR_setrlimit, __NR_arch_prctl, __NR_perf_event_open};
+    const std::set<u32> never = {__NR_open,
+                                 __NR_openat,
+                                 __NR_openat2,
+                                 __NR_creat,
+                                 __NR_execve,
+                                 __NR_execveat,
+                                 __NR_connect,
+                                 __NR_bind,
+                                 __NR_sendmsg,
+                                 __NR_sendmmsg,
+                                 __NR_sendto,
+                                 __NR_socket,
+                                 __NR_socketpair,
+                                 __NR_ptrace,
+                                 __NR_kill,
+                                 __NR_tkill,
+                                 __NR_process_vm_readv,
+                                 __NR_process_vm_writev,
+                                 __NR_ioctl,
+                                 __NR_prctl,
+                                 __NR_unlink,
+                                 __NR_rename,
+                                 __NR_mount,
+                                 __NR_clone3,
+                                 __NR_fork,
+                                 __NR_vfork,
+                                 __NR_setsid,
+                                 __NR_setpgid,
+                                 __NR_fchmod,
+                                 __NR_fchown,
+                                 __NR_flock,
+                                 __NR_fcntl,
+                                 __NR_rt_sigprocmask,
+                                 __NR_rt_sigaction,
+                                 __NR_seccomp,
+                                 __NR_bpf,
+                                 __NR_io_uring_setup,
+                                 __NR_io_uring_enter,
+                                 __NR_userfaultfd,
+                                 __NR_pidfd_open,
+                                 __NR_pidfd_getfd,
+                                 __NR_pidfd_send_signal,
+                                 __NR_rt_sigqueueinfo,
+                                 __NR_rt_tgsigqueueinfo,
+                                 __NR_recvmsg,
+                                 __NR_prlimit64,
+                                 __NR_setrlimit,
+                                 __NR_arch_prctl,
+                                 __NR_perf_event_open};
     for (u32 i = 0; i < kRuleCount; ++i) EXPECT_EQ(never.count(kRules[i].number), 0u) << kRules[i].name;
 }
 
@@ -122,8 +162,9 @@ TEST(Filter, EveryNumberFromTheGatePage) {
 
 TEST(Filter, TrapsEverywhereElse) {
     auto code = program();
-    for (u64 pointer : {u64{0}, kGatePage - 1, kGatePage + kGatePageSize, kEntryBase + 0x100, kLibOsBase,
-                        kGatePage & 0xffff'ffff, kGatePage + (u64{1} << 32), u64{kTimePageBase}, u64{0xffff'ffff'ff60'0000}})
+    for (u64 pointer :
+         {u64{0}, kGatePage - 1, kGatePage + kGatePageSize, kEntryBase + 0x100, kLibOsBase, kGatePage & 0xffff'ffff,
+          kGatePage + (u64{1} << 32), u64{kTimePageBase}, u64{0xffff'ffff'ff60'0000}})
         for (u64 number : {0, 1, 9, 56, 59, 184, 500, 0x4000'0000})
             EXPECT_EQ(answer(code, {number, {}, pointer}), u32{SECCOMP_RET_TRAP}) << std::hex << pointer;
     for (u64 pointer : {kGatePage, kGatePage + kGatePageSize - 1})

@@ -25,7 +25,9 @@ void print(const Parts&... parts) {
 inline void expect(bool condition, const char* what, u64 value = 0) {
     if (!condition) fail(what, value);
 }
-inline void expect_ok(gate::Err error, const char* what) { expect(error == gate::Err::ok, what, static_cast<u64>(error)); }
+inline void expect_ok(gate::Err error, const char* what) {
+    expect(error == gate::Err::ok, what, static_cast<u64>(error));
+}
 
 inline u64 now() {
     u64 value = 0;

@@ -117,8 +117,8 @@ u64 place_code(u64, u64 size) {
     return place;
 }
 
-const gate::Personality personality = {1, sizeof(gate::Personality), serve, exception, nullptr, nullptr, place_code,
-                                       nullptr, nullptr};
+const gate::Personality personality = {
+    1, sizeof(gate::Personality), serve, exception, nullptr, nullptr, place_code, nullptr, nullptr};
 
 class Assembler {
 public:
@@ -145,11 +145,11 @@ private:
 
 void loop_program(u64 at, u64 rounds) {
     Assembler code{at};
-    code.bytes({0xbb}).word(rounds);          // mov $rounds,%ebx
-    code.bytes({0x31, 0xff});                 // xor %edi,%edi
+    code.bytes({0xbb}).word(rounds);  // mov $rounds,%ebx
+    code.bytes({0x31, 0xff});         // xor %edi,%edi
     u64 top = code.at();
     code.call(kCaller);
-    code.bytes({0x48, 0x89, 0xc7});           // mov %rax,%rdi
+    code.bytes({0x48, 0x89, 0xc7});                                           // mov %rax,%rdi
     code.bytes({0xff, 0xcb, 0x75, static_cast<int>(top - (code.at() + 4))});  // dec %ebx; jnz top
     code.leave();
 }
@@ -180,8 +180,8 @@ void test_calls() {
 void test_exceptions() {
     Assembler code{kCode + 0x2000};
     u64 start = code.at();
-    code.bytes({0x4c, 0x8d, 0x35}).word(8);                     // lea out(%rip),%r14
-    code.bytes({0x8b, 0x04, 0x25}).word(0x3000'0000);           // mov 0x30000000,%eax: faults
+    code.bytes({0x4c, 0x8d, 0x35}).word(8);            // lea out(%rip),%r14
+    code.bytes({0x8b, 0x04, 0x25}).word(0x3000'0000);  // mov 0x30000000,%eax: faults
     code.bytes({0x90});
     Assembler out{code.at()};
     out.bytes({0xb8}).word(77);
@@ -362,7 +362,8 @@ void test_registers(bool patched) {
     thread_gone = 1;
     harassing = 1;
     u64 before = interrupts;
-    expect_ok(calls->DkThreadCreate(kThreadStack, 0x10000, reinterpret_cast<u64>(harasser), &thread, &token), "harasser");
+    expect_ok(calls->DkThreadCreate(kThreadStack, 0x10000, reinterpret_cast<u64>(harasser), &thread, &token),
+              "harasser");
     u64 lost = 0, limit = now() + 20'000'000'000;
     while (lost == 0 && interrupts - before < 4'000 && now() < limit) lost = run_program(at, kStack + 0x10000, rounds);
     harassing = 0;

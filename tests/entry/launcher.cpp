@@ -74,8 +74,7 @@ struct Monitor {
             return false;
         }
         if (cmsghdr* c = CMSG_FIRSTHDR(&header)) memcpy(&listener, CMSG_DATA(c), sizeof listener);
-        char answer = 1;
-        return write(boot, &answer, 1) == 1;
+        return true;
     }
 
     void reap() {

@@ -128,14 +128,19 @@ void install_filter() {
     }
 }
 
-/// Three shapes: mov + syscall; xor/mov al + syscall with padding behind it (cave); a mov to r8 in front (traps, or cave).
+/// Three shapes: mov + syscall; xor/mov al + syscall with padding behind it (cave); a mov to r8 in front (traps, or
+/// cave).
 void write_site(u64 index, u64 round) {
     u8* at = code + index * 64;
     memset(at, 0xcc, 64);
     u8* p = at + 8 + index % 8;
     switch ((index / 8 + round) % 4) {
         case 0:
-        case 1: *p++ = 0xb8; memcpy(p, &kNumber, 4); p += 4; break;
+        case 1:
+            *p++ = 0xb8;
+            memcpy(p, &kNumber, 4);
+            p += 4;
+            break;
         case 2: {
             static constexpr u8 kOther[] = {0x68, 0xa5, 0x03, 0, 0, 0x58};  // push $0x3a5; pop %rax
             memcpy(p, kOther, sizeof kOther);
@@ -153,8 +158,8 @@ void write_site(u64 index, u64 round) {
 }
 long (*site(u64 index))() { return reinterpret_cast<long (*)()>(code + index * 64 + 8 + index % 8); }
 
-std::atomic<u64> turn{0};       // sites are open below this
-std::atomic<u64> finished{0};   // threads through with the round
+std::atomic<u64> turn{0};      // sites are open below this
+std::atomic<u64> finished{0};  // threads through with the round
 std::atomic<bool> over{false};
 
 void use_sites(u64 first) {
@@ -249,9 +254,10 @@ int main(int argc, char** argv) {
     }
     over = true;
     for (auto& thread : threads) pthread_join(thread, nullptr);
-    printf("%lu patches (%lu by breakpoint), %lu traps, %lu breakpoint hits, %lu busy, %lu refused, %lu interrupts, "
-           "%lu forks, %lu wrong\n",
-           patcher.patched(), patcher.breakpoint_patches(), trapped.load(), breakpoints.load(), busy.load(),
-           refused.load(), interrupts.load(), forks, wrong.load());
+    printf(
+        "%lu patches (%lu by breakpoint), %lu traps, %lu breakpoint hits, %lu busy, %lu refused, %lu interrupts, "
+        "%lu forks, %lu wrong\n",
+        patcher.patched(), patcher.breakpoint_patches(), trapped.load(), breakpoints.load(), busy.load(),
+        refused.load(), interrupts.load(), forks, wrong.load());
     return wrong.load() == 0 ? 0 : 1;
 }

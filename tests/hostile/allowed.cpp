@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every call that the wall lets through, with arguments that nobody sane would pass. The harness names the numbers: what
-// is allowed is the wall's own knowledge.
+// Every call that the wall lets through, with arguments that nobody sane would pass. The harness names the numbers:
+// what is allowed is the wall's own knowledge.
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <initializer_list>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "tests/hostile/attack.hpp"
 #include "tests/hostile/raw.hpp"
@@ -29,7 +29,7 @@ Word nasty(Word& state) {
     static char text[64] = "/etc/shadow";
     static Word page[512];
     switch (next(state) % 14) {
-        case 0: return next(state) % 1024;                      // a descriptor, a command, a signal
+        case 0: return next(state) % 1024;  // a descriptor, a command, a signal
         case 1: return g_stranger;
         case 2: return ~next(state) % 4096 * -1;
         case 3: return reinterpret_cast<Word>(text);
@@ -138,7 +138,10 @@ int allowed_gate(int argc, char** argv) {
 
 int remap_gate(int, char**) {
     // Taking the gate page away, or putting other memory in its place, ends at the filter's list all the same.
-    struct Way { const char* name; Word number, a, b, c, d, e, f; };
+    struct Way {
+        const char* name;
+        Word number, a, b, c, d, e, f;
+    };
     static char page[8192] __attribute__((aligned(4096)));
     const Word gate = postern::host::kGatePage, own = reinterpret_cast<Word>(page);
     const Way ways[] = {
@@ -154,7 +157,8 @@ int remap_gate(int, char**) {
         Outcome outcome = in_child(
             [](void* cookie) -> long {
                 auto& way = *static_cast<Way*>(cookie);
-                for (Word at = 0; at + sizeof kCode <= 4096; at += sizeof kCode) __builtin_memcpy(page + at, kCode, sizeof kCode);
+                for (Word at = 0; at + sizeof kCode <= 4096; at += sizeof kCode)
+                    __builtin_memcpy(page + at, kCode, sizeof kCode);
                 call_gate(SYS_mprotect, reinterpret_cast<Word>(page), 4096, 7);
                 call_gate(way.number, way.a, way.b, way.c, way.d, way.e, way.f);
                 long result;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attacks with allowed call numbers and hostile arguments, at descriptors, signals and the gate's own memory.
-#include <cerrno>
-#include <csignal>
-#include <cstdio>
-#include <cstdlib>
-#include <initializer_list>
-#include <cstring>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <initializer_list>
 
 #include "tests/hostile/attack.hpp"
 #include "tests/hostile/raw.hpp"
@@ -39,23 +39,29 @@ void report(const char* what, long detail, const Try& attack) {
 
 int arguments_gate(int argc, char** argv) {
     Word stranger = argc > 0 ? std::strtoull(argv[0], nullptr, 10) : 1;
-    for (Word command = 0; command <= 20; ++command) report("fcntl", static_cast<long>(command), {SYS_fcntl, 0, command, stranger, 0, 0, 0});
-    for (Word command = 1024; command <= 1042; ++command) report("fcntl", static_cast<long>(command), {SYS_fcntl, 0, command, 0, 0, 0, 0});
+    for (Word command = 0; command <= 20; ++command)
+        report("fcntl", static_cast<long>(command), {SYS_fcntl, 0, command, stranger, 0, 0, 0});
+    for (Word command = 1024; command <= 1042; ++command)
+        report("fcntl", static_cast<long>(command), {SYS_fcntl, 0, command, 0, 0, 0, 0});
     // Bits above the width the kernel reads must not help: fcntl reads a 32-bit command.
     report("fcntl-wide", 8, {SYS_fcntl, 0, (1ull << 32) | 8, stranger, 0, 0, 0});
     static char page[4096] __attribute__((aligned(4096)));
     for (Word advice = 0; advice <= 110; ++advice)
-        report("madvise", static_cast<long>(advice), {SYS_madvise, reinterpret_cast<Word>(page), 4096, advice, 0, 0, 0});
+        report("madvise", static_cast<long>(advice),
+               {SYS_madvise, reinterpret_cast<Word>(page), 4096, advice, 0, 0, 0});
     static unsigned word = 0;
     for (Word operation = 0; operation <= 15; ++operation)
-        report("futex", static_cast<long>(operation), {SYS_futex, reinterpret_cast<Word>(&word), operation, 1, 1, reinterpret_cast<Word>(&word), 0});
-    for (Word bit = 8; bit < 34; ++bit) report("clone", static_cast<long>(bit), {SYS_clone, (1ull << bit) | SIGCHLD, 0, 0, 0, 0, 0});
+        report("futex", static_cast<long>(operation),
+               {SYS_futex, reinterpret_cast<Word>(&word), operation, 1, 1, reinterpret_cast<Word>(&word), 0});
+    for (Word bit = 8; bit < 34; ++bit)
+        report("clone", static_cast<long>(bit), {SYS_clone, (1ull << bit) | SIGCHLD, 0, 0, 0, 0, 0});
     report("clone-untraced", 0, {SYS_clone, 0x00800000 | 0x8000 | SIGCHLD, 0, 0, 0, 0, 0});
     report("clone-newuser", 0, {SYS_clone, 0x10000000 | 0x8000 | SIGCHLD, 0, 0, 0, 0, 0});
     report("clone-plain", 0, {SYS_clone, SIGCHLD, 0, 0, 0, 0, 0});
     for (long clock = -64; clock < 16; ++clock) {
         static long time[2];
-        report("clock_gettime", clock, {SYS_clock_gettime, static_cast<Word>(clock), reinterpret_cast<Word>(time), 0, 0, 0, 0});
+        report("clock_gettime", clock,
+               {SYS_clock_gettime, static_cast<Word>(clock), reinterpret_cast<Word>(time), 0, 0, 0, 0});
     }
     return 0;
 }
@@ -116,7 +122,8 @@ int overmap(int, char**) {
     Outcome mapped = in_child(run, nullptr);
     Outcome written = in_child(run, &marker);
     std::printf("overmap mmap %s %ld\n", mapped.ending == Ending::returned ? "returned" : "stopped", mapped.value);
-    std::printf("overmap mprotect %s %ld\n", written.ending == Ending::returned ? "returned" : "stopped", written.value);
+    std::printf("overmap mprotect %s %ld\n", written.ending == Ending::returned ? "returned" : "stopped",
+                written.value);
     return 0;
 }
 

@@ -2,29 +2,32 @@
 // The hostile guest: `hostile ATTACK [ARGS]` runs one attack, `hostile list` names them.
 #include "tests/hostile/attack.hpp"
 
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 namespace hostile {
 
 const Attack kAttacks[] = {
     {"numbers-here", numbers_here, "every call number 0-600, with and without bit 30, from the program's own text"},
     {"numbers-gate", numbers_gate, "the same numbers through the gate page's own syscall instruction"},
-    {"forbidden-gate", forbidden_gate, "calls that take a path, a program, a pid or a destination, through the gate page"},
+    {"forbidden-gate", forbidden_gate,
+     "calls that take a path, a program, a pid or a destination, through the gate page"},
     {"other-entries", other_entries, "int 0x80, sysenter, the vsyscall page"},
     {"arguments-gate", arguments_gate, "allowed calls with hostile arguments"},
-    {"allowed-gate", allowed_gate, "every allowed call with senseless and forbidden arguments; arguments: a stranger, numbers"},
+    {"allowed-gate", allowed_gate,
+     "every allowed call with senseless and forbidden arguments; arguments: a stranger, numbers"},
     {"remap-gate", remap_gate, "the gate page unmapped, moved and replaced"},
     {"signals", signals, "signals and ptrace at the process numbers given as arguments"},
     {"descriptors", descriptors, "descriptors that were never given"},
     {"overmap", overmap, "own code over the gate page"},
-    {"slots", slots, "forged requests, changed while they are read; arguments: a name that must stay closed, rounds, a read-only one"},
+    {"slots", slots,
+     "forged requests, changed while they are read; arguments: a name that must stay closed, rounds, a read-only one"},
     {"fork-bomb", fork_bomb, "processes without end"},
     {"memory-bomb", memory_bomb, "memory without end, private and shared"},
     {"session-storm", session_storm, "setsid and clone in a loop, until killed"},
@@ -33,8 +36,8 @@ const Attack kAttacks[] = {
 const int kAttackCount = sizeof kAttacks / sizeof *kAttacks;
 
 Outcome in_child(long (*body)(void* cookie), void* cookie, int milliseconds) {
-    static long* shared = static_cast<long*>(
-        mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    static long* shared =
+        static_cast<long*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     shared[0] = 0;
     shared[1] = 0;
     pid_t child = fork();
@@ -79,8 +82,7 @@ int main(int argc, char** argv) {
         return argc < 2 ? 2 : 0;
     }
     for (int i = 0; i < hostile::kAttackCount; ++i)
-        if (std::strcmp(argv[1], hostile::kAttacks[i].name) == 0)
-            return hostile::kAttacks[i].run(argc - 2, argv + 2);
+        if (std::strcmp(argv[1], hostile::kAttacks[i].name) == 0) return hostile::kAttacks[i].run(argc - 2, argv + 2);
     std::fprintf(stderr, "hostile: no attack named '%s'\n", argv[1]);
     return 2;
 }

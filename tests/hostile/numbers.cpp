@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attacks with call numbers alone: all of them, from outside and from inside the gate's page, and by other entries.
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <cstdio>
 #include <cstdlib>
 #include <initializer_list>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "tests/hostile/attack.hpp"
 #include "tests/hostile/raw.hpp"
@@ -68,7 +68,10 @@ int numbers_gate(int, char**) {
 }
 
 int forbidden_gate(int, char**) {
-    static const struct { const char* name; Call call; } kCalls[] = {
+    static const struct {
+        const char* name;
+        Call call;
+    } kCalls[] = {
         {"open", {SYS_open, {reinterpret_cast<Word>("/etc/shadow"), 0, 0, 0, 0, 0}}},
         {"openat", {SYS_openat, {static_cast<Word>(-100), reinterpret_cast<Word>("/etc/shadow"), 0, 0, 0, 0}}},
         {"openat2", {SYS_openat2, {}}},
@@ -145,25 +148,36 @@ int other_entries(int, char**) {
     auto report = [](const char* name, const Outcome& outcome) {
         std::printf("entry %s %s signal=%d value=%ld\n", name, ending_name(outcome), outcome.signal, outcome.value);
     };
-    report("int80-getpid", in_child([](void*) -> long {
-        long result = 20;
-        asm volatile("int $0x80" : "+a"(result)::"memory", "r8", "r9", "r10", "r11");
-        return result;
-    }, nullptr));
-    report("int80-open", in_child([](void*) -> long {
-        long result = 5;
-        asm volatile("int $0x80" : "+a"(result) : "b"(0), "c"(0), "d"(0) : "memory", "r8", "r9", "r10", "r11");
-        return result;
-    }, nullptr));
-    report("sysenter", in_child([](void*) -> long {
-        long result = 20;
-        asm volatile("sysenter" : "+a"(result)::"memory", "rcx", "rdx", "r8", "r9", "r10", "r11");
-        return result;
-    }, nullptr));
-    report("vsyscall-time", in_child([](void*) -> long {
-        auto time = reinterpret_cast<long (*)(long*)>(0xffff'ffff'ff60'0400ull);
-        return time(nullptr);
-    }, nullptr));
+    report("int80-getpid", in_child(
+                               [](void*) -> long {
+                                   long result = 20;
+                                   asm volatile("int $0x80" : "+a"(result)::"memory", "r8", "r9", "r10", "r11");
+                                   return result;
+                               },
+                               nullptr));
+    report(
+        "int80-open",
+        in_child(
+            [](void*) -> long {
+                long result = 5;
+                asm volatile("int $0x80" : "+a"(result) : "b"(0), "c"(0), "d"(0) : "memory", "r8", "r9", "r10", "r11");
+                return result;
+            },
+            nullptr));
+    report("sysenter",
+           in_child(
+               [](void*) -> long {
+                   long result = 20;
+                   asm volatile("sysenter" : "+a"(result)::"memory", "rcx", "rdx", "r8", "r9", "r10", "r11");
+                   return result;
+               },
+               nullptr));
+    report("vsyscall-time", in_child(
+                                [](void*) -> long {
+                                    auto time = reinterpret_cast<long (*)(long*)>(0xffff'ffff'ff60'0400ull);
+                                    return time(nullptr);
+                                },
+                                nullptr));
     return 0;
 }
 

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attacks on what is shared: the request file, the monitor's time, processes and memory.
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
-#include <fcntl.h>
 #include <initializer_list>
-#include <pthread.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "host/linux/protocol.hpp"
 #include "tests/hostile/attack.hpp"
@@ -66,9 +66,24 @@ void* flip_names(void*) {
 }
 
 const char* const kShapes[] = {
-    "file:", "file:/..", "file:/../../../../..", "file:/usr/bin/../..", "file:/proc/self/root", "file:/proc/1/root",
-    "file:/dev/fd/3/..", "file:///", "file:/tmp/../..", "", "/", "pipe.server:", "pipe.client:", "memory:", "stdin:",
-    "http://", "tcp:127.0.0.1:1", "file:/usr/lib/../../",
+    "file:",
+    "file:/..",
+    "file:/../../../../..",
+    "file:/usr/bin/../..",
+    "file:/proc/self/root",
+    "file:/proc/1/root",
+    "file:/dev/fd/3/..",
+    "file:///",
+    "file:/tmp/../..",
+    "",
+    "/",
+    "pipe.server:",
+    "pipe.client:",
+    "memory:",
+    "stdin:",
+    "http://",
+    "tcp:127.0.0.1:1",
+    "file:/usr/lib/../../",
 };
 
 bool shows_secret(long descriptor) {
@@ -149,7 +164,8 @@ int slots(int argc, char** argv) {
     // Numbers of slots that do not exist: each in a child, because the wall ends the caller.
     for (Word number : {Word{postern::host::kSlotCount}, Word{1} << 32, ~Word{0}}) {
         Word copy = number;
-        Outcome outcome = in_child([](void* cookie) { return call_gate(postern::host::kDoorbellCall, *static_cast<Word*>(cookie)); }, &copy);
+        Outcome outcome = in_child(
+            [](void* cookie) { return call_gate(postern::host::kDoorbellCall, *static_cast<Word*>(cookie)); }, &copy);
         std::printf("slots outside %s\n", outcome.ending == Ending::killed ? "killed" : "survived");
     }
     int descriptor = open(plain, O_RDONLY);
@@ -179,8 +195,8 @@ int memory_bomb(int argc, char** argv) {
     size_t total = 0;
     const size_t step = 64 << 20;
     while (total < (64ull << 30)) {
-        void* memory = mmap(nullptr, step, PROT_READ | PROT_WRITE,
-                            (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS, -1, 0);
+        void* memory =
+            mmap(nullptr, step, PROT_READ | PROT_WRITE, (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS, -1, 0);
         if (memory == MAP_FAILED) break;
         std::memset(memory, 1, step);
         total += step;

@@ -34,10 +34,11 @@ TEST(Decode, LooksLikeStrace) {
     char data[64] = "hi\n";
     EXPECT_EQ(line("write", "fd in:2 size", {1, at(data), 3}, 3), "write(1, \"hi\\n\", 3) = 3");
     EXPECT_EQ(line("read", "fd out:2 size", {0, at(data), 100}, 2), "read(0, \"hi\", 100) = 2");
-    EXPECT_EQ(line("read", "fd out:2 size", {0, 0x10, 100}, failed(14)), "read(0, 0x10, 100) = -1 EFAULT (Bad address)");
-    EXPECT_EQ(line("mmap", "hex size flags:prot flags:map fd off > ptr", {0, 4096, 3, 0x22, static_cast<u64>(-1), 0},
-                   0x7000),
-              "mmap(0x0, 4096, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7000");
+    EXPECT_EQ(line("read", "fd out:2 size", {0, 0x10, 100}, failed(14)),
+              "read(0, 0x10, 100) = -1 EFAULT (Bad address)");
+    EXPECT_EQ(
+        line("mmap", "hex size flags:prot flags:map fd off > ptr", {0, 4096, 3, 0x22, static_cast<u64>(-1), 0}, 0x7000),
+        "mmap(0x0, 4096, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7000");
     EXPECT_EQ(line("mprotect", "hex size flags:prot", {0x1000, 4096, 0}, 0), "mprotect(0x1000, 4096, PROT_NONE) = 0");
     EXPECT_EQ(line("kill", "pid sig", {2, 15}, 0), "kill(2, SIGTERM) = 0");
     EXPECT_EQ(line("wait4", "pid ptr flags:wait ptr > pid", {static_cast<u64>(-1), 0, 1, 0}, failed(512)),

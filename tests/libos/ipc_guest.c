@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A Linux program that checks pipes, readiness, events, timers, sockets inside a family, and what /proc and /dev say. It
-// expects what Linux does: natively and in a picoprocess every line must say "ok". Parts that ask about the family's own
-// /proc run in a picoprocess only and are left out natively where Linux would tell of strangers.
+// A Linux program that checks pipes, readiness, events, timers, sockets inside a family, and what /proc and /dev say.
+// It expects what Linux does: natively and in a picoprocess every line must say "ok". Parts that ask about the family's
+// own /proc run in a picoprocess only and are left out natively where Linux would tell of strangers.
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <elf.h>
@@ -330,26 +330,31 @@ static void polls(void) {
     sigprocmask(SIG_UNBLOCK, &block, NULL);
 
     fd_set reads, writes;
-    FD_ZERO(&reads); FD_ZERO(&writes);
+    FD_ZERO(&reads);
+    FD_ZERO(&writes);
     FD_SET(fd[0], &reads), FD_SET(fd[1], &writes);
     struct timeval wait = {0, 0};
     check(select(fd[1] + 1, &reads, &writes, NULL, &wait) == 1 && !FD_ISSET(fd[0], &reads) && FD_ISSET(fd[1], &writes),
           "select");
-    FD_ZERO(&reads); FD_SET(fd[0], &reads);
+    FD_ZERO(&reads);
+    FD_SET(fd[0], &reads);
     wait = (struct timeval){0, 40000};
     before = now();
     check(select(fd[0] + 1, &reads, NULL, NULL, &wait) == 0 && now() - before >= 0.039 && wait.tv_usec == 0,
           "select timeout");
-    FD_ZERO(&reads); FD_SET(60, &reads);
+    FD_ZERO(&reads);
+    FD_SET(60, &reads);
     check(select(61, &reads, NULL, NULL, &wait) == -1 && errno == EBADF, "select EBADF");
     check(select(-1, NULL, NULL, NULL, NULL) == -1 && errno == EINVAL, "select EINVAL");
-    FD_ZERO(&reads); FD_SET(fd[0], &reads);
+    FD_ZERO(&reads);
+    FD_SET(fd[0], &reads);
     child = CHILD(nap(30); write(fd[1], "x", 1));
     check(select(fd[0] + 1, &reads, NULL, NULL, NULL) == 1 && FD_ISSET(fd[0], &reads), "select woken");
     reap(child);
     time = (struct timespec){0, 30000000};
     read(fd[0], &c, 1);
-    FD_ZERO(&reads); FD_SET(fd[0], &reads);
+    FD_ZERO(&reads);
+    FD_SET(fd[0], &reads);
     check(pselect(fd[0] + 1, &reads, NULL, NULL, &time, NULL) == 0, "pselect timeout");
     close(fd[0]), close(fd[1]);
 }
@@ -526,8 +531,8 @@ static void sockets(void) {
         close(fd[0]), close(inner[0]), close(inner[1]);
         char byte;
         struct iovec vector = {&byte, 1};
-        struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = control,
-                                 .msg_controllen = sizeof control};
+        struct msghdr message = {
+            .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
         if (recvmsg(fd[1], &message, MSG_CMSG_CLOEXEC) != 1) _exit(1);
         struct cmsghdr* header = CMSG_FIRSTHDR(&message);
         if (header == NULL || header->cmsg_type != SCM_RIGHTS) _exit(2);
@@ -537,8 +542,8 @@ static void sockets(void) {
     });
     struct iovec vector = {"f", 1};
     memset(control, 0, sizeof control);
-    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = control,
-                             .msg_controllen = CMSG_SPACE(sizeof(int))};
+    struct msghdr message = {
+        .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_SPACE(sizeof(int))};
     struct cmsghdr* header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET, header->cmsg_type = SCM_RIGHTS, header->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(header), &inner[1], sizeof(int));
@@ -571,15 +576,18 @@ static void procfs(void) {
     int fields = 1;
     for (char* at = after + 1; *at; ++at) fields += *at == ' ';
     check(fields == 51, "52 fields");
-    check(read_text("/proc/self/status", text, sizeof text) > 0 && strstr(text, "\nUid:\t") && strstr(text, "\nThreads:\t1"),
+    check(read_text("/proc/self/status", text, sizeof text) > 0 && strstr(text, "\nUid:\t") &&
+              strstr(text, "\nThreads:\t1"),
           "status");
     check(read_text("/proc/self/cmdline", text, sizeof text) > 0 && strstr(text, "guest"), "cmdline");
-    check(read_text("/proc/self/maps", text, sizeof text) > 0 && strstr(text, "[stack]") && strstr(text, "[heap]"), "maps");
+    check(read_text("/proc/self/maps", text, sizeof text) > 0 && strstr(text, "[stack]") && strstr(text, "[heap]"),
+          "maps");
     unsigned long here = (unsigned long)procfs, low, high;
     int found = 0;
     for (char* line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
         char flags[8];
-        if (sscanf(line, "%lx-%lx %7s", &low, &high, flags) == 3 && here >= low && here < high && flags[2] == 'x') found = 1;
+        if (sscanf(line, "%lx-%lx %7s", &low, &high, flags) == 3 && here >= low && here < high && flags[2] == 'x')
+            found = 1;
     }
     check(found, "maps show the text");
     check(readlink("/proc/self/exe", text, sizeof text) > 0, "exe");
@@ -611,7 +619,8 @@ static void procfs(void) {
     check(access(path, F_OK) == -1 && errno == ENOENT, "gone after wait");
     check(read_text("/proc/meminfo", text, sizeof text) > 0 && strstr(text, "MemTotal:"), "meminfo");
     check(read_text("/proc/cpuinfo", text, sizeof text) > 0 && strstr(text, "processor\t: 0"), "cpuinfo");
-    check(read_text("/proc/stat", text, sizeof text) > 0 && strncmp(text, "cpu  ", 5) == 0 && strstr(text, "btime "), "stat");
+    check(read_text("/proc/stat", text, sizeof text) > 0 && strncmp(text, "cpu  ", 5) == 0 && strstr(text, "btime "),
+          "stat");
     check(read_text("/proc/uptime", text, sizeof text) > 0 && atof(text) > 0, "uptime");
     check(read_text("/proc/sys/kernel/random/uuid", text, sizeof text) == 37 && text[14] == '4', "uuid");
     check(read_text("/proc/sys/kernel/ostype", text, sizeof text) == 6, "ostype");
@@ -666,8 +675,11 @@ static void devices(void) {
 }
 
 int main(int argc, char** argv) {
-    static const struct { const char* name; void (*run)(void); } parts[] = {
-        {"pipes", pipes}, {"fifos", fifos}, {"events", events}, {"timers", timers}, {"signalfds", signalfds},
+    static const struct {
+        const char* name;
+        void (*run)(void);
+    } parts[] = {
+        {"pipes", pipes}, {"fifos", fifos},   {"events", events},   {"timers", timers}, {"signalfds", signalfds},
         {"polls", polls}, {"epolls", epolls}, {"sockets", sockets}, {"procfs", procfs}, {"devices", devices},
     };
     for (unsigned i = 0; i < sizeof parts / sizeof *parts; ++i)

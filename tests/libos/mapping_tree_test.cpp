@@ -60,7 +60,8 @@ TEST(MappingTree, AgreesWithMap) {
         while (it != model.end() && it->second <= probe) ++it;
         MappingNode* above = tree.at_or_above(probe);
         ASSERT_EQ(above != nullptr ? above->mapping.start : 0, it != model.end() ? it->first : 0);
-        u64 size = (1 + random() % 40) * kPage, low = (1 + random() % 2000) * kPage, high = low + random() % 3000 * kPage;
+        u64 size = (1 + random() % 40) * kPage, low = (1 + random() % 2000) * kPage,
+            high = low + random() % 3000 * kPage;
         ASSERT_EQ(tree.find_gap(size, low, high), slow_gap(model, size, low, high));
     }
     for (auto& [start, node] : nodes) delete node;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A Linux program that checks what processes, threads, signals and futexes must do. It expects what Linux does: natively
-// and in a picoprocess every line must say "ok". With arguments it plays the parts of its own children.
+// A Linux program that checks what processes, threads, signals and futexes must do. It expects what Linux does:
+// natively and in a picoprocess every line must say "ok". With arguments it plays the parts of its own children.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -687,10 +687,12 @@ static void futexes(void) {
     check(woken == 1 && shared[1] == 42, "shared between processes");
     waitpid(pid, NULL, 0);
     unsigned second = 5;
-    check(futex(&word, FUTEX_WAKE_OP_PRIVATE, 1, (void*)1, &second, FUTEX_OP(FUTEX_OP_ADD, 3, FUTEX_OP_CMP_EQ, 5)) == 0 &&
-              second == 8,
-          "FUTEX_WAKE_OP");
-    check(futex(&word, FUTEX_CMP_REQUEUE_PRIVATE, 1, (void*)1, &second, 7) == -1 && errno == EAGAIN, "FUTEX_CMP_REQUEUE");
+    check(
+        futex(&word, FUTEX_WAKE_OP_PRIVATE, 1, (void*)1, &second, FUTEX_OP(FUTEX_OP_ADD, 3, FUTEX_OP_CMP_EQ, 5)) == 0 &&
+            second == 8,
+        "FUTEX_WAKE_OP");
+    check(futex(&word, FUTEX_CMP_REQUEUE_PRIVATE, 1, (void*)1, &second, 7) == -1 && errno == EAGAIN,
+          "FUTEX_CMP_REQUEUE");
 }
 
 static void rest(void) {

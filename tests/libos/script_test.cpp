@@ -29,7 +29,7 @@ TEST(Script, LongLines) {
     std::string name(300, 'x');
     EXPECT_EQ(parse(("#!/" + name).substr(0, 256)), "refused");  // the interpreter itself is cut
     std::string cut = ("#!/bin/sh " + name).substr(0, 256);
-    EXPECT_EQ(parse(cut), "/bin/sh|" + cut.substr(10));          // an argument may be
+    EXPECT_EQ(parse(cut), "/bin/sh|" + cut.substr(10));  // an argument may be
 }
 
 }  // namespace

@@ -84,7 +84,8 @@ Err open_stream(const char*, u32, u32, u32, u32, gate::Handle* stream, gate::Att
 }
 
 Err map_stream(gate::Handle, u64 address, u64 size, u64, u32, u32) {
-    void* place = mmap(reinterpret_cast<void*>(address), size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, g_file, 0);
+    void* place =
+        mmap(reinterpret_cast<void*>(address), size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, g_file, 0);
     return place == MAP_FAILED ? Err::no_memory : Err::ok;
 }
 
@@ -106,8 +107,8 @@ void start(u64 size) {
     g_file = memfd_create("arena", 0);
     if (ftruncate(g_file, static_cast<off_t>(size)) != 0) std::abort();
     if (g_deaths == nullptr)
-        g_deaths = static_cast<u32*>(
-            mmap(nullptr, 2 * kPageSize, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+        g_deaths =
+            static_cast<u32*>(mmap(nullptr, 2 * kPageSize, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     g_deaths[0] = 0;
     g_calls.DkSystemTimeQuery = query_time;
     g_calls.DkAddressWait = address_wait;

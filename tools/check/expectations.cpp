@@ -381,9 +381,10 @@ std::vector<std::string> violations(std::span<const sock_filter> program, bool s
 
     for (u32 number = 0; number <= kLastNumber && !found.full(); ++number) {
         // Whatever the program asks traps, from every place that is not the gate page.
-        for (u64 pointer : {u64{0x40'1000}, host::kUserHigh - 2, host::kGatePage - 1,
-                            host::kGatePage + host::kGatePageSize, host::kGatePage + kHigh, kInside & 0xffff'ffff,
-                            host::kEntryBase + 0x800, host::kGatePage + 0x2000, host::kLibOsBase + 0x80, u64{0xffff'ffff'ff60'0000}})
+        for (u64 pointer :
+             {u64{0x40'1000}, host::kUserHigh - 2, host::kGatePage - 1, host::kGatePage + host::kGatePageSize,
+              host::kGatePage + kHigh, kInside & 0xffff'ffff, host::kEntryBase + 0x800, host::kGatePage + 0x2000,
+              host::kLibOsBase + 0x80, u64{0xffff'ffff'ff60'0000}})
             found.expect(kTrap, evaluate(program, AUDIT_ARCH_X86_64, pointer, number, kZero), number, kZero,
                          "from outside the gate page");
         // Other system-call tables kill.

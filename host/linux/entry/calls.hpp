@@ -8,8 +8,8 @@
 namespace postern::host {
 
 using gate::Attributes;
-using gate::Clock;
 using gate::CallNumber;
+using gate::Clock;
 using gate::Deadline;
 using gate::Err;
 using gate::ForkResult;
@@ -51,7 +51,8 @@ Err DkProcessCreate(const char* uri, const char* const* arguments, const Handle*
 Err DkProcessGetExitCode(Handle process, u32* code);
 void DkProcessExit(u32 code);
 Err DkProcessFork(ForkResult* result);
-Err DkStreamOpen(const char* uri, u32 access, u32 mode, u32 create, u32 options, Handle* stream, Attributes* attributes);
+Err DkStreamOpen(const char* uri, u32 access, u32 mode, u32 create, u32 options, Handle* stream,
+                 Attributes* attributes);
 Err DkStreamRead(Handle stream, u64 offset, void* buffer, u64 size, u64* actual);
 Err DkStreamWrite(Handle stream, u64 offset, const void* buffer, u64 size, u64* actual);
 Err DkStreamMap(Handle stream, u64 address, u64 size, u64 offset, u32 prot, u32 flags);

@@ -19,7 +19,7 @@ using gate::DirectoryRecord;
 constexpr u64 kRouteCookie = 1ull << 63;
 constexpr u64 kFromKernel = kRouteCookie | 1ull << 62;
 constexpr u64 kMostListed = 65536;  // bytes of records that one call gives at most
-constexpr u8 kLeftOut = 254;  // mark in HostRecord::type
+constexpr u8 kLeftOut = 254;        // mark in HostRecord::type
 
 struct HostRecord {
     u64 inode;
@@ -140,9 +140,9 @@ Err add_kernel_names(const HandleEntry& entry, u64& cookie, Output& output, u64 
         for (long at = 0; at < result;) {
             auto* record = reinterpret_cast<const HostRecord*>(host + at);
             at += record->length;
-            if (record->type != kLeftOut &&
-                !output.add(record->inode, record->offset, static_cast<u8>(stream_type_of_directory_entry(record->type)),
-                            record->name, strlen(record->name)))
+            if (record->type != kLeftOut && !output.add(record->inode, record->offset,
+                                                        static_cast<u8>(stream_type_of_directory_entry(record->type)),
+                                                        record->name, strlen(record->name)))
                 return Err::ok;
             cookie = record->offset;
         }

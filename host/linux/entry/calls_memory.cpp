@@ -12,7 +12,8 @@ namespace postern::host {
 static_assert(PROT_READ == gate::kProtRead && PROT_WRITE == gate::kProtWrite && PROT_EXEC == gate::kProtExecute);
 
 Err check_range(u64 address, u64 size) {
-    if (!page_aligned(address) || !page_aligned(size) || size == 0 || address + size < address) return Err::bad_argument;
+    if (!page_aligned(address) || !page_aligned(size) || size == 0 || address + size < address)
+        return Err::bad_argument;
     u64 end = address + size;
     if (address >= kUserLow && end <= kUserHigh) return Err::ok;
     if (address >= kLibOsHeap && end <= kFileWindowEnd) return Err::ok;
@@ -21,7 +22,8 @@ Err check_range(u64 address, u64 size) {
 }
 
 Err DkVirtualMemoryAlloc(u64 address, u64 size, u32 flags, u32 prot) {
-    if (Err e = gate::check_values<CallNumber::DkVirtualMemoryAlloc>(address, size, flags, prot); e != Err::ok) return e;
+    if (Err e = gate::check_values<CallNumber::DkVirtualMemoryAlloc>(address, size, flags, prot); e != Err::ok)
+        return e;
     bool reserve = (flags & gate::kAllocReserve) != 0;
     if (reserve == ((flags & gate::kAllocCommit) != 0)) return Err::bad_argument;
     if (Err e = check_range(address, size); e != Err::ok) return e;

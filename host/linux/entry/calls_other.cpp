@@ -35,7 +35,8 @@ long read_clock(long clock, HostTime& time) {
 }  // namespace
 
 HostTime to_host_time(u64 nanoseconds) {
-    return {static_cast<i64>(nanoseconds / kNanosecondsPerSecond), static_cast<i64>(nanoseconds % kNanosecondsPerSecond)};
+    return {static_cast<i64>(nanoseconds / kNanosecondsPerSecond),
+            static_cast<i64>(nanoseconds % kNanosecondsPerSecond)};
 }
 
 u64 monotonic_now() {

@@ -2,7 +2,6 @@
 // Picoprocesses: fork is the kernel's own, admitted by the monitor, who is also the parent and reaper.
 #include "base/memory.hpp"
 #include "host/linux/entry/attributes.hpp"
-#include "host/linux/entry/attributes.hpp"
 #include "host/linux/entry/calls.hpp"
 #include "host/linux/entry/handles.hpp"
 #include "host/linux/entry/host_call.hpp"
@@ -22,7 +21,8 @@ Err DkProcessFork(ForkResult* result) {
     if (result == nullptr) return Err::bad_address;
     ThreadArea& area = current_area();
     // The child must find every table whole and every lock free: no patch may be half done, no handle half made. A
-    // thread that is alone holds no lock here, and leaving them alone spares both sides copies of the pages they lie in.
+    // thread that is alone holds no lock here, and leaving them alone spares both sides copies of the pages they lie
+    // in.
     const bool alone = single_threaded();
     if (alone) {
         patch_ahead();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Streams that are open: data goes straight to the kernel on the descriptor that the monitor gave.
-#include <linux/mman.h>
 #include <linux/falloc.h>
+#include <linux/mman.h>
 
 #include "base/memory.hpp"
 #include "host/linux/entry/attributes.hpp"
@@ -26,7 +26,10 @@ constexpr u64 kMostBytes = 0x7fff'f000;  // what one read(2) or write(2) transfe
 /// Standard streams cannot be switched to non-blocking (the description is shared with strangers): look first.
 bool would_block(const HandleEntry& entry, i32 descriptor, i16 events) {
     if (!(entry.flags & kHandleNonBlocking)) return false;
-    struct { i32 descriptor; i16 events, result; } item{descriptor, events, 0};
+    struct {
+        i32 descriptor;
+        i16 events, result;
+    } item{descriptor, events, 0};
     HostTime none{};
     return call(__NR_ppoll, &item, 1, &none, nullptr, 8) == 0;
 }

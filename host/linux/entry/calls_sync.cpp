@@ -27,7 +27,7 @@ u32 poll_waiters = 0;
 Handle abort_event = 0;
 
 constexpr u32 kMaxItems = 4096;
-constexpr u64 kSlice = 20'000'000;        // for objects whose changes the host announces to nobody: 20 ms
+constexpr u64 kSlice = 20'000'000;  // for objects whose changes the host announces to nobody: 20 ms
 constexpr u32 kPollRdHup = 0x2000;
 
 struct PollItem {
@@ -42,15 +42,15 @@ u32 ready_now(HandleEntry& entry) {
         case ObjectKind::event:
             if (entry.flags & kHandleChangeEvent) check_changes(entry);
             return __atomic_load_n(&entry.word, __ATOMIC_ACQUIRE) != 0 ? gate::kReadyRead : 0u;
-        case ObjectKind::semaphore:
-            return __atomic_load_n(&entry.word, __ATOMIC_ACQUIRE) != 0 ? gate::kReadyRead : 0u;
+        case ObjectKind::semaphore: return __atomic_load_n(&entry.word, __ATOMIC_ACQUIRE) != 0 ? gate::kReadyRead : 0u;
         case ObjectKind::process:
             if (!(entry.flags & kHandleDead) && on_deaths_list(entry.word)) entry.flags |= kHandleDead;
             return (entry.flags & kHandleDead) ? gate::kReadyRead : 0u;
         case ObjectKind::thread: {
             ThreadArea& area = thread_area(entry.word);
             return area.generation != entry.maximum || __atomic_load_n(&area.tid, __ATOMIC_ACQUIRE) == 0
-                       ? gate::kReadyRead : 0u;
+                       ? gate::kReadyRead
+                       : 0u;
         }
         default: return 0;
     }
@@ -234,19 +234,31 @@ private:
                 // Without objects of our own one host call does everything.
                 long polled = poll(deadline, !at_once);
                 if (polled > 0) ready = static_cast<u32>(polled);
-                if (polled < 0 && polled != -EINTR) { result = to_gate_error(-polled); break; }
+                if (polled < 0 && polled != -EINTR) {
+                    result = to_gate_error(-polled);
+                    break;
+                }
                 if (polled == -EINTR && !at_once) {
-                    if (area.control.pending != 0) { result = Err::interrupted; break; }
+                    if (area.control.pending != 0) {
+                        result = Err::interrupted;
+                        break;
+                    }
                     continue;
                 }
                 if (ready != 0) break;
                 if (at_once || deadline != gate::kForever) {
-                    if (at_once || monotonic_now() >= deadline) { result = Err::timed_out; break; }
+                    if (at_once || monotonic_now() >= deadline) {
+                        result = Err::timed_out;
+                        break;
+                    }
                 }
                 continue;
             }
             if (ready != 0) break;
-            if (deadline == gate::kPoll) { result = Err::timed_out; break; }
+            if (deadline == gate::kPoll) {
+                result = Err::timed_out;
+                break;
+            }
             Deadline until = deadline;
             if (needs_slices) {
                 u64 slice = monotonic_now() + kSlice;
@@ -255,10 +267,16 @@ private:
             bool timed_out = false, interrupted = false;
             if (has_streams) {
                 long polled = poll(until, true);
-                if (polled > 0) { ready = static_cast<u32>(polled); break; }
+                if (polled > 0) {
+                    ready = static_cast<u32>(polled);
+                    break;
+                }
                 timed_out = polled == 0;
                 interrupted = polled == -EINTR;
-                if (polled < 0 && !interrupted) { result = to_gate_error(-polled); break; }
+                if (polled < 0 && !interrupted) {
+                    result = to_gate_error(-polled);
+                    break;
+                }
             } else {
                 Sleep slept = sleep_for_objects(sequence, until);
                 timed_out = slept == Sleep::timed_out;
@@ -458,8 +476,8 @@ Err DkObjectsWaitReady(u32 count, WaitItem* items, Deadline deadline, u32* ready
     if (count > kMaxItems) return Err::bad_argument;
     if ((items == nullptr && count != 0) || ready == nullptr) return Err::bad_address;
     *ready = 0;
-    constexpr u32 kAllBits = gate::kReadyRead | gate::kReadyWrite | gate::kReadyError | gate::kReadyHangup |
-                             gate::kReadyPriority;
+    constexpr u32 kAllBits =
+        gate::kReadyRead | gate::kReadyWrite | gate::kReadyError | gate::kReadyHangup | gate::kReadyPriority;
     for (u32 i = 0; i < count; ++i)
         if (items[i].want & ~kAllBits) return Err::bad_argument;
     for (u32 i = 0; i < count; ++i) {
@@ -496,7 +514,8 @@ Err DkAddressWake(u32* address, u32 count, u32 flags, u32* requeue_to, u32 reque
     if (requeue_count > 0x7fff'ffff) requeue_count = 0x7fff'ffff;
     long result;
     if (requeue_to != nullptr)
-        result = call(__NR_futex, address, FUTEX_CMP_REQUEUE | private_flag, count, requeue_count, requeue_to, expected);
+        result =
+            call(__NR_futex, address, FUTEX_CMP_REQUEUE | private_flag, count, requeue_count, requeue_to, expected);
     else
         result = count == 0 ? 0 : call(__NR_futex, address, FUTEX_WAKE | private_flag, count, 0, 0, 0);
     if (result < 0) return to_gate_error(-result);

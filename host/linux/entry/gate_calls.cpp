@@ -15,7 +15,8 @@ struct Entry<Number, Function> {
     /// Values and null pointers are checked here, from the table, for every call alike.
     static R checked(A... arguments) {
         if constexpr (!std::is_void_v<R> && gate::works_on_linux(Number))
-            if (Err error = gate::check_values<Number>(arguments...); error != Err::ok) [[unlikely]] return error;
+            if (Err error = gate::check_values<Number>(arguments...); error != Err::ok) [[unlikely]]
+                return error;
         return Function(arguments...);
     }
     static R plain(A... arguments) {

@@ -15,7 +15,6 @@ using gate::Err;
 using gate::Handle;
 using gate::ObjectKind;
 
-
 constexpr u32 kSmallClasses = 8;  // 64 << class
 struct FreeBlock {
     FreeBlock* next;
@@ -130,7 +129,8 @@ void release_small(void* block, usize size) {
 
 void* allocate_pages(u64 bytes) {
     // Below the kernel's own choice nothing of ours can be hit: it only gives free addresses.
-    long result = call(__NR_mmap, nullptr, page_ceil(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    long result =
+        call(__NR_mmap, nullptr, page_ceil(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return result < 0 ? nullptr : reinterpret_cast<void*>(result);
 }
 

@@ -11,23 +11,23 @@ enum HandleFlags : u32 {
     kHandleKeepDescriptor = 1,  ///< the descriptor is not closed with the handle
     kHandleManualReset = 2,     ///< notification event
     kHandleNonBlocking = 4,
-    kHandleStreamEvent = 8,     ///< event of a stream: `word` has ReadyBits
-    kHandleChangeEvent = 16,    ///< event of DkStreamChangesRegister
-    kHandleStandard = 32,       ///< descriptors 0-2: shared by all handles on them
-    kHandleDead = 64,           ///< process: known to have ended
-    kHandleSeekable = 128,      ///< regular file or memory: offsets are meaningful
+    kHandleStreamEvent = 8,   ///< event of a stream: `word` has ReadyBits
+    kHandleChangeEvent = 16,  ///< event of DkStreamChangesRegister
+    kHandleStandard = 32,     ///< descriptors 0-2: shared by all handles on them
+    kHandleDead = 64,         ///< process: known to have ended
+    kHandleSeekable = 128,    ///< regular file or memory: offsets are meaningful
     kHandleAppend = 256,
-    kHandleLocked = 512,        ///< has taken a lock: the last close releases it
-    kHandleOverlay = 512,       ///< directory: names of other routes appear in it; `text` is its path in the view
+    kHandleLocked = 512,   ///< has taken a lock: the last close releases it
+    kHandleOverlay = 512,  ///< directory: names of other routes appear in it; `text` is its path in the view
 };
 
 struct HandleEntry {
-    u32 handle;             ///< the whole number while open, 0 otherwise
+    u32 handle;  ///< the whole number while open, 0 otherwise
     gate::ObjectKind kind;
-    u8 stream_type;         ///< gate::StreamType
-    u16 rights;             ///< gate::Right bits
-    i32 descriptor;         ///< -1: none
-    u32 flags;              ///< HandleFlags
+    u8 stream_type;  ///< gate::StreamType
+    u16 rights;      ///< gate::Right bits
+    i32 descriptor;  ///< -1: none
+    u32 flags;       ///< HandleFlags
     u32 references;
     u32 word;               ///< event: signalled; semaphore: count; process: host number; thread: area index
     u32 maximum;            ///< semaphore: maximum; thread: generation of the area
@@ -49,9 +49,12 @@ inline HandleEntry& entry_of(gate::Handle handle) {
 /// One step: bad handle before wrong kind before denied.
 inline gate::Err lookup(gate::Handle handle, gate::ObjectKind kind, gate::Right right, HandleEntry*& entry) {
     entry = &entry_of(handle);
-    if (handle == 0 || entry->handle != handle) [[unlikely]] return gate::Err::bad_handle;
-    if (entry->kind != kind) [[unlikely]] return gate::Err::wrong_kind;
-    if (!gate::has(static_cast<gate::Right>(entry->rights), right)) [[unlikely]] return gate::Err::denied;
+    if (handle == 0 || entry->handle != handle) [[unlikely]]
+        return gate::Err::bad_handle;
+    if (entry->kind != kind) [[unlikely]]
+        return gate::Err::wrong_kind;
+    if (!gate::has(static_cast<gate::Right>(entry->rights), right)) [[unlikely]]
+        return gate::Err::denied;
     return gate::Err::ok;
 }
 /// For calls that take streams and directories alike, or anything (`kind` none).

@@ -23,8 +23,7 @@ void exception_entry();
 void interrupt_entry();
 extern const char gate_page_start[], resume_check[], resume_end[], host_call_window_start[], host_call_window_site[],
     host_call_interrupted[], gate_clone_returned[], gate_clone_set_base[], guarded_load_site[],
-    guarded_load_byte_site[], guarded_touch_site[],
-    guarded_load_fault[];
+    guarded_load_byte_site[], guarded_touch_site[], guarded_load_fault[];
 extern const char entry_image_start[], entry_image_end[];
 [[noreturn]] void resume_frame(void* frame);
 [[noreturn]] void run_on_stack(postern::u64 stack_top, void (*function)(void*), void* argument);

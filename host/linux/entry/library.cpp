@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loading the library OS: an ELF file linked at fixed addresses that names its upcalls in a note.
-#include <linux/mman.h>
 #include <elf.h>
+#include <linux/mman.h>
 
 #include "base/memory.hpp"
 #include "host/linux/entry/host_call.hpp"

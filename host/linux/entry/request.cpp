@@ -51,9 +51,7 @@ Request::Request(Ask ask) : index_{search()} {
     if (slot_->sequence == 0) slot_->sequence = 1;
 }
 
-Request::~Request() {
-    __atomic_store_n(&slot_->owner, 0, __ATOMIC_RELEASE);
-}
+Request::~Request() { __atomic_store_n(&slot_->owner, 0, __ATOMIC_RELEASE); }
 
 bool Request::name(std::string_view text) {
     if (text.size() >= kMaxPath) return false;

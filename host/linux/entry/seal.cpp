@@ -3,7 +3,8 @@
 //
 // The listener of the filter is a descriptor that must reach the monitor, but sending descriptors is nothing the filter
 // allows. So a helper thread, which the filter does not bind because it is installed without TSYNC, waits for the
-// descriptor's number, sends it, waits for the monitor's answer and ends. Only then is any guest code loaded into run.
+// descriptor's number, sends it and ends. Only then does any guest code run. Nobody waits for an answer: a request that
+// comes before the monitor has the listener waits in the kernel, and without a monitor the keeper ends this process.
 #include <linux/futex.h>
 #include <linux/landlock.h>
 #include <linux/prctl.h>
@@ -25,7 +26,7 @@ namespace {
 constexpr u32 kWaiting = ~0u;
 
 alignas(16) u8 helper_stack[16384];
-u32 helper_tid = 1;          // cleared and woken by the kernel when the helper has ended
+u32 helper_tid = 1;            // cleared and woken by the kernel when the helper has ended
 u32 listener_word = kWaiting;  // the listener's number, or kNoListener
 constexpr u32 kNoListener = ~0u - 1;
 u32 helper_failed = 0;
@@ -70,15 +71,11 @@ void helper() {
     while ((listener = __atomic_load_n(&listener_word, __ATOMIC_ACQUIRE)) == kWaiting)
         early_call(__NR_futex, &listener_word, FUTEX_WAIT, kWaiting, nullptr);
     i32 descriptor = listener == kNoListener ? -1 : static_cast<i32>(listener);
-    u8 answer = 0;
     long result;
     do {
         result = send_boot_message(boot_message, descriptor);
     } while (result == -EINTR);
-    if (result >= 0) do {
-        result = early_call(__NR_read, kFdBoot, &answer, 1);
-    } while (result == -EINTR);
-    if (result != 1) helper_failed = 1;
+    if (result != sizeof boot_message) helper_failed = 1;
     if (descriptor >= 0) early_call(__NR_close, descriptor);
     early_call(__NR_close, kFdBoot);
 }
@@ -117,8 +114,8 @@ bool restrict_by_landlock() {
 }  // namespace
 
 void boot_failed(BootStep step, long error, std::string_view what) {
-    BootMessage message{kProtocolVersion, static_cast<u32>(early_call(__NR_getpid)), static_cast<u32>(error < 0 ? -error : error),
-                        static_cast<u32>(step)};
+    BootMessage message{kProtocolVersion, static_cast<u32>(early_call(__NR_getpid)),
+                        static_cast<u32>(error < 0 ? -error : error), static_cast<u32>(step)};
     send_boot_message(message, -1);
     fail(what, error);
 }
@@ -127,7 +124,9 @@ void seal() {
     if (long result = early_call(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); result < 0)
         boot_failed(BootStep::privileges, result, "cannot give up new privileges");
     early_call(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
-    struct { u64 soft, hard; } none{0, 0};
+    struct {
+        u64 soft, hard;
+    } none{0, 0};
     early_call(__NR_prlimit64, 0, 4 /* RLIMIT_CORE */, &none, nullptr);
     bool scope = restrict_by_landlock() && g_config.signal_scope != 0;
     g_process.signal_scope = scope;
@@ -137,7 +136,10 @@ void seal() {
     options.signal_scope = scope;
     usize length = build_filter(options, program, kMaxFilterLength);
     if (length == 0) boot_failed(BootStep::filter, E2BIG, "the filter is too long");
-    struct { u16 length; const sock_filter* program; } description{static_cast<u16>(length), program};
+    struct {
+        u16 length;
+        const sock_filter* program;
+    } description{static_cast<u16>(length), program};
 
     boot_message.process_id = process_id();
     u64 stack = reinterpret_cast<u64>(helper_stack + sizeof helper_stack);
@@ -161,9 +163,11 @@ void seal() {
     // The kernel clears and wakes the word when the helper is gone for good.
     while (u32 tid = __atomic_load_n(&helper_tid, __ATOMIC_ACQUIRE))
         early_call(__NR_futex, &helper_tid, FUTEX_WAIT_BITSET, tid, nullptr, nullptr, ~0u);
-    if (result < 0) fail(result == -EBUSY ? "another seccomp listener is in force: this cannot be nested"
-                                          : "cannot install the filter", result);
-    if (helper_failed != 0) fail("the monitor did not answer");
+    if (result < 0)
+        fail(result == -EBUSY ? "another seccomp listener is in force: this cannot be nested"
+                              : "cannot install the filter",
+             result);
+    if (helper_failed != 0) fail("the monitor is gone");
 }
 
 }  // namespace postern::host

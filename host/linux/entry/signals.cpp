@@ -92,7 +92,8 @@ bool take_nudge(ThreadArea& area, SignalContext& context) {
     u32 nudges = __atomic_load_n(&area.nudges, __ATOMIC_SEQ_CST);
     do {
         if (nudges == 0) return false;
-    } while (!__atomic_compare_exchange_n(&area.nudges, &nudges, nudges - 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+    } while (
+        !__atomic_compare_exchange_n(&area.nudges, &nudges, nudges - 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
     if (__atomic_load_n(&area.polling, __ATOMIC_SEQ_CST) == 0) return true;
     __atomic_or_fetch(&area.control.pending, kPendingNudge, __ATOMIC_SEQ_CST);
     u64 rip = context.rip;
@@ -144,10 +145,10 @@ extern "C" void handle_interrupt(int signal, SignalInfo*, SignalContext* context
 [[noreturn]] void report_fault(const char* where, int signal, const SignalInfo& info, const SignalContext& context) {
     TextBuffer<512> text;
     text.add("postern: fault in ", where, ": signal ", signal, " at ", "0x", Hex{context.rip}, ", address 0x",
-             Hex{info.address}, ", error ", context.error, "\n  rax ", Hex{context.rax}, " rbx ", Hex{context.rbx}, " rcx ",
-             Hex{context.rcx}, " rdx ", Hex{context.rdx}, " rsi ", Hex{context.rsi}, " rdi ", Hex{context.rdi}, "\n  rbp ",
-             Hex{context.rbp}, " rsp ", Hex{context.rsp}, " r8 ", Hex{context.r8}, " r12 ", Hex{context.r12}, " r13 ",
-             Hex{context.r13}, "\n");
+             Hex{info.address}, ", error ", context.error, "\n  rax ", Hex{context.rax}, " rbx ", Hex{context.rbx},
+             " rcx ", Hex{context.rcx}, " rdx ", Hex{context.rdx}, " rsi ", Hex{context.rsi}, " rdi ", Hex{context.rdi},
+             "\n  rbp ", Hex{context.rbp}, " rsp ", Hex{context.rsp}, " r8 ", Hex{context.r8}, " r12 ",
+             Hex{context.r12}, " r13 ", Hex{context.r13}, "\n");
     write_error(text.view());
     DkDebugStringPrint(text.view().data(), text.size());
     for (;;) early_call(__NR_exit_group, 125);
@@ -176,9 +177,7 @@ ExceptionInfo describe(int signal, const SignalInfo& info, const SignalContext& 
             break;
         case SIGFPE: result.kind = ExceptionKind::arithmetic; break;
         case SIGILL: result.kind = ExceptionKind::illegal_instruction; break;
-        case SIGTRAP:
-            result.kind = context.trap == 1 ? ExceptionKind::single_step : ExceptionKind::breakpoint;
-            break;
+        case SIGTRAP: result.kind = context.trap == 1 ? ExceptionKind::single_step : ExceptionKind::breakpoint; break;
     }
     return result;
 }
@@ -186,8 +185,7 @@ ExceptionInfo describe(int signal, const SignalInfo& info, const SignalContext& 
 extern "C" void handle_fault(int signal, SignalInfo* info, SignalContext* context) {
     u64 rip = context->rip;
     // Guarded reads come first: they also serve handlers that interrupted the program.
-    if (rip == word(guarded_load_site) || rip == word(guarded_load_byte_site) ||
-        rip == word(guarded_touch_site)) {
+    if (rip == word(guarded_load_site) || rip == word(guarded_load_byte_site) || rip == word(guarded_touch_site)) {
         context->rip = word(guarded_load_fault);
         return;
     }
@@ -259,13 +257,13 @@ struct HostAction {
 constexpr u64 bit(int signal) { return 1ull << (signal - 1); }
 
 void install(int signal, void (*handler)(int, SignalInfo*, SignalContext*), u64 unblocked) {
-    HostAction action{handler, SA_SIGINFO | SA_ONSTACK | SA_RESTORER, gate_signal_return,
-                      ~(unblocked | bit(SIGSYS))};
+    HostAction action{handler, SA_SIGINFO | SA_ONSTACK | SA_RESTORER, gate_signal_return, ~(unblocked | bit(SIGSYS))};
     if (early_call(__NR_rt_sigaction, signal, &action, nullptr, 8) < 0) fail("cannot set a signal handler");
 }
 
 void ignore(int signal) {
-    HostAction action{reinterpret_cast<void (*)(int, SignalInfo*, SignalContext*)>(1), SA_RESTORER, gate_signal_return, 0};
+    HostAction action{reinterpret_cast<void (*)(int, SignalInfo*, SignalContext*)>(1), SA_RESTORER, gate_signal_return,
+                      0};
     early_call(__NR_rt_sigaction, signal, &action, nullptr, 8);
 }
 

@@ -2,8 +2,8 @@
 // From the first instruction of the image to the first one of the library OS.
 #include "host/linux/entry/start.hpp"
 
-#include <linux/mman.h>
 #include <elf.h>
+#include <linux/mman.h>
 
 #include "base/memory.hpp"
 #include "host/linux/entry/calls.hpp"
@@ -61,7 +61,8 @@ void map_shared_files() {
 void map_own_memory() {
     constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
     constexpr u64 kHandlerStack = kFirstThreadArea + kHandlerStackOffset;
-    long result = early_call(__NR_mmap, kStartStack, kStartStackSize + kPageSize, PROT_READ | PROT_WRITE, kFlags, -1, 0);
+    long result =
+        early_call(__NR_mmap, kStartStack, kStartStackSize + kPageSize, PROT_READ | PROT_WRITE, kFlags, -1, 0);
     if (result > 0) {
         result = early_call(__NR_mmap, kHandlerStack, kSmallMemory + kSmallMemorySize - kHandlerStack,
                             PROT_READ | PROT_WRITE, kFlags, -1, 0);

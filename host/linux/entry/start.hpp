@@ -8,7 +8,17 @@ namespace postern::host {
 
 /// Steps as BootMessage::step numbers them.
 enum class BootStep : u32 {
-    ready = 0, config, shared_files, time_page, threads, library, barrier, privileges, landlock, helper, filter,
+    ready = 0,
+    config,
+    shared_files,
+    time_page,
+    threads,
+    library,
+    barrier,
+    privileges,
+    landlock,
+    helper,
+    filter,
 };
 
 /// Tells the monitor which step failed and ends the picoprocess with a line on descriptor 2.

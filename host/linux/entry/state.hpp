@@ -22,11 +22,11 @@ struct Config {
     u64 arena_size = 0;
     u32 listener = 1;
     u32 landlock = 1;
-    u32 signal_scope = 1;     ///< 0: tgkill goes to the monitor
-    u32 killable_receive = 1; ///< 0: pretend that the kernel lacks WAIT_KILLABLE_RECV
-    u32 patch = 1;            ///< 0: never patch, every system call traps
+    u32 signal_scope = 1;      ///< 0: tgkill goes to the monitor
+    u32 killable_receive = 1;  ///< 0: pretend that the kernel lacks WAIT_KILLABLE_RECV
+    u32 patch = 1;             ///< 0: never patch, every system call traps
     u32 trace_gate = 0;
-    u32 stats = 0;            ///< 1: somebody reads the counters in RequestHeader
+    u32 stats = 0;  ///< 1: somebody reads the counters in RequestHeader
     char options[8192] = "";
 };
 extern Config g_config;
@@ -44,7 +44,7 @@ struct ProcessState {
     u64 (*libos_exception)(const gate::ExceptionInfo*, u64);
     bool signal_scope;
     i32 arena_descriptor;
-    i32 trace_descriptor;      ///< -1: none
+    i32 trace_descriptor;  ///< -1: none
 };
 extern ProcessState g_process;
 
@@ -77,15 +77,15 @@ inline constexpr u64 kHandleTable = kFirstThreadArea + 0x2'0000;
 inline constexpr u64 kHandleTableSize = 0x40'0000;
 inline constexpr u64 kSmallMemory = kHandleTable + kHandleTableSize;
 inline constexpr u64 kSmallMemorySize = 0x1000'0000;
-inline constexpr u64 kThreadAreas = kThreadHeap;                        ///< the areas of the others
+inline constexpr u64 kThreadAreas = kThreadHeap;  ///< the areas of the others
 static_assert(kSmallMemory + kSmallMemorySize <= kNoticeBase);
 
 /// In place of the handle table's entry 0, which is never used: what changes together shares a page, and a fork copies
 /// each page that is changed after it.
 struct HandleTableHead {
     EntryLock lock;
-    u32 free_head;   ///< index of a free entry, 0: none
-    u32 next_fresh;  ///< entries from here on were never used; 0 stands for 1
+    u32 free_head;         ///< index of a free entry, 0: none
+    u32 next_fresh;        ///< entries from here on were never used; 0 stands for 1
     u32 standard_uses[3];  ///< handles on descriptors 0 to 2
 };
 static_assert(sizeof(HandleTableHead) <= 64);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host/linux/entry/threads.hpp"
 
-#include <linux/mman.h>
 #include <asm/signal.h>
+#include <linux/mman.h>
 
 #include "base/memory.hpp"
 #include "host/linux/entry/calls.hpp"
@@ -33,7 +33,8 @@ static_assert(offsetof(ThreadControl, host_calls) == CONTROL_HOST_CALLS);
 static_assert(offsetof(ThreadControl, system_calls) == CONTROL_SYSTEM_CALLS);
 static_assert(offsetof(ThreadArea, control) == 0);
 static_assert(sizeof(gate::Frame) == FRAME_SIZE);
-static_assert(offsetof(gate::Frame, rax) == 0 && offsetof(gate::Frame, r11) == 56 && offsetof(gate::Frame, flags) == 112);
+static_assert(offsetof(gate::Frame, rax) == 0 && offsetof(gate::Frame, r11) == 56 &&
+              offsetof(gate::Frame, flags) == 112);
 static_assert(offsetof(gate::Frame, rip) == 128 && offsetof(gate::Frame, original_rax) == 144);
 static_assert(sizeof(ThreadArea) <= kPageSize);
 
@@ -57,7 +58,8 @@ bool map_area(ThreadArea& area) {
     u64 base = reinterpret_cast<u64>(&area);
     constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
     return early_call(__NR_mmap, base, kPageSize, PROT_READ | PROT_WRITE, kFlags, -1, 0) == static_cast<long>(base) &&
-           early_call(__NR_mmap, base + kHandlerStackOffset, kHandlerStackSize, PROT_READ | PROT_WRITE, kFlags, -1, 0) > 0;
+           early_call(__NR_mmap, base + kHandlerStackOffset, kHandlerStackSize, PROT_READ | PROT_WRITE, kFlags, -1, 0) >
+               0;
 }
 
 gate::ThreadToken token_of(u32 process, u32 tid) { return {(u64{process} << 32) | tid}; }
@@ -217,15 +219,17 @@ Err DkThreadYieldExecution() {
 
 Err DkThreadDelayExecution(u64* nanoseconds) {
     if (nanoseconds == nullptr) return Err::bad_address;
-    struct { i64 seconds, nanoseconds; } time{static_cast<i64>(*nanoseconds / 1'000'000'000),
-                                              static_cast<i64>(*nanoseconds % 1'000'000'000)};
+    struct {
+        i64 seconds, nanoseconds;
+    } time{static_cast<i64>(*nanoseconds / 1'000'000'000), static_cast<i64>(*nanoseconds % 1'000'000'000)};
     if (time.seconds > 0x3fff'ffff) time.seconds = 0x3fff'ffff;
     long result = call_interruptible(__NR_ppoll, nullptr, 0, &time, nullptr, 8);
     if (result == 0) {
         *nanoseconds = 0;
         return Err::ok;
     }
-    if (result == -EINTR) *nanoseconds = static_cast<u64>(time.seconds) * 1'000'000'000 + static_cast<u64>(time.nanoseconds);
+    if (result == -EINTR)
+        *nanoseconds = static_cast<u64>(time.seconds) * 1'000'000'000 + static_cast<u64>(time.nanoseconds);
     return to_gate_error(-result);
 }
 
@@ -243,7 +247,8 @@ Err DkThreadInterrupt(gate::ThreadToken thread) {
 Err DkThreadRaiseException(Handle thread, u32 code) {
     if (gate::check_values<CallNumber::DkThreadRaiseException>(thread, code) != Err::ok) return Err::bad_argument;
     HandleEntry* entry;
-    if (Err error = lookup(thread, gate::ObjectKind::thread, gate::Right::signal, entry); error != Err::ok) return error;
+    if (Err error = lookup(thread, gate::ObjectKind::thread, gate::Right::signal, entry); error != Err::ok)
+        return error;
     ThreadArea& area = thread_area(entry->word);
     if (area.generation != entry->maximum || area.tid == 0) return Err::bad_state;
     // The code travels in the external bits: the exception callback of that thread sees them.

@@ -13,13 +13,13 @@ inline constexpr u32 kMaxThreads = 8192;
 
 struct ThreadArea {
     gate::ThreadControl control;
-    u32 tid;          ///< host number; cleared and woken by the kernel when the thread has ended: 0 is free
-    u32 generation;   ///< of the use of this area, for thread handles
-    u32 polling;      ///< sleeps in ppoll for objects that other threads may signal: wake it with the kick signal
-    u32 nudges;       ///< kick signals on their way that only mean "look again" and are no interrupts
+    u32 tid;         ///< host number; cleared and woken by the kernel when the thread has ended: 0 is free
+    u32 generation;  ///< of the use of this area, for thread handles
+    u32 polling;     ///< sleeps in ppoll for objects that other threads may signal: wake it with the kick signal
+    u32 nudges;      ///< kick signals on their way that only mean "look again" and are no interrupts
     u32 in_handler;
-    u32 parent;       ///< of this forked process's first thread: the parent's host number, 0: none, or its code differs
-    u32 traps;        ///< system calls that came by SIGSYS since the process began, for --stats
+    u32 parent;  ///< of this forked process's first thread: the parent's host number, 0: none, or its code differs
+    u32 traps;   ///< system calls that came by SIGSYS since the process began, for --stats
 };
 
 inline ThreadArea& thread_area(u32 index) {

@@ -29,7 +29,8 @@ u64 find_clock(u64 image) {
     u64 bias = image, dynamic = 0;
     bool loaded = false;
     for (int i = 0; i < header->e_phnum; ++i) {
-        if (segments[i].p_type == PT_LOAD && !loaded) bias = image + segments[i].p_offset - segments[i].p_vaddr, loaded = true;
+        if (segments[i].p_type == PT_LOAD && !loaded)
+            bias = image + segments[i].p_offset - segments[i].p_vaddr, loaded = true;
         if (segments[i].p_type == PT_DYNAMIC) dynamic = image + segments[i].p_offset;
     }
     if (dynamic == 0) return 0;

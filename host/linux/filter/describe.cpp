@@ -12,8 +12,8 @@ void describe_rule(const Rule& rule, Text& text) {
         switch (pattern.test) {
             case ArgumentTest::equal: text.add("== ", pattern.values[0]); break;
             case ArgumentTest::masked_equal:
-                text.add("& ", "0x", Hex{pattern.width == 32 ? pattern.mask & 0xffff'ffff : pattern.mask}, " == ",
-                         pattern.values[0]);
+                text.add("& ", "0x", Hex{pattern.width == 32 ? pattern.mask & 0xffff'ffff : pattern.mask},
+                         " == ", pattern.values[0]);
                 break;
             case ArgumentTest::in_set:
                 text.add("in {");

@@ -96,9 +96,7 @@ private:
     /// Falls through when the pattern holds; the `jf` of each instruction in `failures` is set by the caller.
     void test_argument(const ArgumentPattern& pattern, usize* failures, u32& failure_count) {
         auto fail = [&] { failures[failure_count++] = length_; };
-        auto half = [&](u32 shift) {
-            emit(BPF_LD | BPF_W | BPF_ABS, argument_offset(pattern.index) + shift / 8);
-        };
+        auto half = [&](u32 shift) { emit(BPF_LD | BPF_W | BPF_ABS, argument_offset(pattern.index) + shift / 8); };
         switch (pattern.test) {
             case ArgumentTest::equal:
                 for (u32 shift = 0; shift < pattern.width; shift += 32) {

@@ -43,8 +43,8 @@ struct Rule {
 
 /// clone(2) flags, exactly. A fork: the kernel's parent and reaper is the monitor's side (the exit signal comes from
 /// the caller's own group leader with CLONE_PARENT). A thread: everything shared, the number cleared at its end.
-inline constexpr u64 kForkFlags = 0x0000'8000 /* PARENT */ | 0x0020'0000 /* CHILD_CLEARTID */ |
-                                  0x0100'0000 /* CHILD_SETTID */;
+inline constexpr u64 kForkFlags =
+    0x0000'8000 /* PARENT */ | 0x0020'0000 /* CHILD_CLEARTID */ | 0x0100'0000 /* CHILD_SETTID */;
 inline constexpr u64 kThreadFlags = 0x0000'0100 /* VM */ | 0x0000'0200 /* FS */ | 0x0000'0400 /* FILES */ |
                                     0x0000'0800 /* SIGHAND */ | 0x0001'0000 /* THREAD */ | 0x0004'0000 /* SYSVSEM */ |
                                     0x0010'0000 /* PARENT_SETTID */ | 0x0020'0000 /* CHILD_CLEARTID */;

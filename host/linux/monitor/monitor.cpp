@@ -180,8 +180,6 @@ void Monitor::take_boot(Boot& boot) {
         // Only so that the two need not wake each other across processors; a kernel before 6.6 does without.
         ioctl(listener.get(), SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
         listeners_.push_back(std::move(listener));
-        char go = 1;
-        send(boot.socket.get(), &go, 1, MSG_NOSIGNAL);
         if (boot.first) {
             for (int signal : held_signals_) forward(signal);
             held_signals_.clear();

@@ -6,53 +6,53 @@ namespace {
 
 // What follows an opcode.
 enum Shape : u8 {
-    N = 0,    // nothing
-    M = 1,    // ModRM with its SIB and displacement
-    B = 2,    // one byte immediate
-    Z = 4,    // 4 bytes, 2 with an operand-size prefix
-    W = 8,    // 2 bytes
+    N = 0,  // nothing
+    M = 1,  // ModRM with its SIB and displacement
+    B = 2,  // one byte immediate
+    Z = 4,  // 4 bytes, 2 with an operand-size prefix
+    W = 8,  // 2 bytes
     MB = M | B,
     MZ = M | Z,
-    X = 0x40, // special: see the code
-    I = 0x80, // invalid in 64-bit mode
+    X = 0x40,  // special: see the code
+    I = 0x80,  // invalid in 64-bit mode
 };
 
 constexpr u8 kOneByte[256] = {
-    /* 00 */ M, M, M, M, B, Z, I, I, M, M, M, M, B, Z, I, X,
-    /* 10 */ M, M, M, M, B, Z, I, I, M, M, M, M, B, Z, I, I,
-    /* 20 */ M, M, M, M, B, Z, X, I, M, M, M, M, B, Z, X, I,
-    /* 30 */ M, M, M, M, B, Z, X, I, M, M, M, M, B, Z, X, I,
-    /* 40 */ X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X,
-    /* 50 */ N, N, N, N, N, N, N, N, N, N, N, N, N, N, N, N,
-    /* 60 */ I, I, X, M, X, X, X, X, Z, MZ, B, MB, N, N, N, N,
-    /* 70 */ B, B, B, B, B, B, B, B, B, B, B, B, B, B, B, B,
-    /* 80 */ MB, MZ, I, MB, M, M, M, M, M, M, M, M, M, M, M, X,
-    /* 90 */ N, N, N, N, N, N, N, N, N, N, I, N, N, N, N, N,
-    /* a0 */ X, X, X, X, N, N, N, N, B, Z, N, N, N, N, N, N,
-    /* b0 */ B, B, B, B, B, B, B, B, X, X, X, X, X, X, X, X,
-    /* c0 */ MB, MB, W, N, X, X, MB, MZ, W | B, N, W, N, N, B, I, N,
-    /* d0 */ M, M, M, M, I, I, I, N, M, M, M, M, M, M, M, M,
-    /* e0 */ B, B, B, B, B, B, B, B, X, X, I, B, N, N, N, N,
-    /* f0 */ X, N, X, X, N, N, X, X, N, N, N, N, N, N, M, M,
+    /* 00 */ M,  M,  M, M,  B, Z, I,  I,  M,     M,  M, M,  B, Z, I, X,
+    /* 10 */ M,  M,  M, M,  B, Z, I,  I,  M,     M,  M, M,  B, Z, I, I,
+    /* 20 */ M,  M,  M, M,  B, Z, X,  I,  M,     M,  M, M,  B, Z, X, I,
+    /* 30 */ M,  M,  M, M,  B, Z, X,  I,  M,     M,  M, M,  B, Z, X, I,
+    /* 40 */ X,  X,  X, X,  X, X, X,  X,  X,     X,  X, X,  X, X, X, X,
+    /* 50 */ N,  N,  N, N,  N, N, N,  N,  N,     N,  N, N,  N, N, N, N,
+    /* 60 */ I,  I,  X, M,  X, X, X,  X,  Z,     MZ, B, MB, N, N, N, N,
+    /* 70 */ B,  B,  B, B,  B, B, B,  B,  B,     B,  B, B,  B, B, B, B,
+    /* 80 */ MB, MZ, I, MB, M, M, M,  M,  M,     M,  M, M,  M, M, M, X,
+    /* 90 */ N,  N,  N, N,  N, N, N,  N,  N,     N,  I, N,  N, N, N, N,
+    /* a0 */ X,  X,  X, X,  N, N, N,  N,  B,     Z,  N, N,  N, N, N, N,
+    /* b0 */ B,  B,  B, B,  B, B, B,  B,  X,     X,  X, X,  X, X, X, X,
+    /* c0 */ MB, MB, W, N,  X, X, MB, MZ, W | B, N,  W, N,  N, B, I, N,
+    /* d0 */ M,  M,  M, M,  I, I, I,  N,  M,     M,  M, M,  M, M, M, M,
+    /* e0 */ B,  B,  B, B,  B, B, B,  B,  X,     X,  I, B,  N, N, N, N,
+    /* f0 */ X,  N,  X, X,  N, N, X,  X,  N,     N,  N, N,  N, N, M, M,
 };
 
 constexpr u8 kTwoByte[256] = {
-    /* 00 */ M, M, M, M, I, N, N, N, N, N, I, N, I, M, N, MB,
-    /* 10 */ M, M, M, M, M, M, M, M, M, M, M, M, M, M, M, M,
-    /* 20 */ X, X, X, X, I, I, I, I, M, M, M, M, M, M, M, M,
-    /* 30 */ N, N, N, N, N, N, I, N, X, I, X, I, I, I, I, I,
-    /* 40 */ M, M, M, M, M, M, M, M, M, M, M, M, M, M, M, M,
-    /* 50 */ M, M, M, M, M, M, M, M, M, M, M, M, M, M, M, M,
-    /* 60 */ M, M, M, M, M, M, M, M, M, M, M, M, M, M, M, M,
-    /* 70 */ MB, MB, MB, MB, M, M, M, N, X, M, I, I, M, M, M, M,
-    /* 80 */ X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X,
-    /* 90 */ M, M, M, M, M, M, M, M, M, M, M, M, M, M, M, M,
-    /* a0 */ N, N, N, M, MB, M, M, M, N, N, N, M, MB, M, M, M,
-    /* b0 */ M, M, M, M, M, M, M, M, M, M, MB, M, M, M, M, M,
-    /* c0 */ M, M, MB, M, MB, MB, MB, M, N, N, N, N, N, N, N, N,
-    /* d0 */ M, M, M, M, M, M, M, M, M, M, M, M, M, M, M, M,
-    /* e0 */ M, M, M, M, M, M, M, M, M, M, M, M, M, M, M, M,
-    /* f0 */ M, M, M, M, M, M, M, M, M, M, M, M, M, M, M, M,
+    /* 00 */ M,  M,  M,  M,  I,  N,  N,  N, N, N, I,  N, I,  M, N, MB,
+    /* 10 */ M,  M,  M,  M,  M,  M,  M,  M, M, M, M,  M, M,  M, M, M,
+    /* 20 */ X,  X,  X,  X,  I,  I,  I,  I, M, M, M,  M, M,  M, M, M,
+    /* 30 */ N,  N,  N,  N,  N,  N,  I,  N, X, I, X,  I, I,  I, I, I,
+    /* 40 */ M,  M,  M,  M,  M,  M,  M,  M, M, M, M,  M, M,  M, M, M,
+    /* 50 */ M,  M,  M,  M,  M,  M,  M,  M, M, M, M,  M, M,  M, M, M,
+    /* 60 */ M,  M,  M,  M,  M,  M,  M,  M, M, M, M,  M, M,  M, M, M,
+    /* 70 */ MB, MB, MB, MB, M,  M,  M,  N, X, M, I,  I, M,  M, M, M,
+    /* 80 */ X,  X,  X,  X,  X,  X,  X,  X, X, X, X,  X, X,  X, X, X,
+    /* 90 */ M,  M,  M,  M,  M,  M,  M,  M, M, M, M,  M, M,  M, M, M,
+    /* a0 */ N,  N,  N,  M,  MB, M,  M,  M, N, N, N,  M, MB, M, M, M,
+    /* b0 */ M,  M,  M,  M,  M,  M,  M,  M, M, M, MB, M, M,  M, M, M,
+    /* c0 */ M,  M,  MB, M,  MB, MB, MB, M, N, N, N,  N, N,  N, N, N,
+    /* d0 */ M,  M,  M,  M,  M,  M,  M,  M, M, M, M,  M, M,  M, M, M,
+    /* e0 */ M,  M,  M,  M,  M,  M,  M,  M, M, M, M,  M, M,  M, M, M,
+    /* f0 */ M,  M,  M,  M,  M,  M,  M,  M, M, M, M,  M, M,  M, M, M,
 };
 
 class Reader {
@@ -81,7 +81,12 @@ private:
                 case 0xf2: repne_ = true; break;
                 case 0xf3: rep_ = true; break;
                 case 0xf0: lock_ = true; break;
-                case 0x26: case 0x2e: case 0x36: case 0x3e: case 0x64: case 0x65: break;
+                case 0x26:
+                case 0x2e:
+                case 0x36:
+                case 0x3e:
+                case 0x64:
+                case 0x65: break;
                 default:
                     if ((byte & 0xf0) != 0x40) return;
                     // REX counts only right before the opcode.
@@ -101,8 +106,17 @@ private:
     }
     static bool is_prefix(u8 byte) {
         switch (byte) {
-            case 0x66: case 0x67: case 0xf2: case 0xf3: case 0xf0:
-            case 0x26: case 0x2e: case 0x36: case 0x3e: case 0x64: case 0x65: return true;
+            case 0x66:
+            case 0x67:
+            case 0xf2:
+            case 0xf3:
+            case 0xf0:
+            case 0x26:
+            case 0x2e:
+            case 0x36:
+            case 0x3e:
+            case 0x64:
+            case 0x65: return true;
             default: return (byte & 0xf0) == 0x40;
         }
     }
@@ -122,10 +136,18 @@ private:
         switch (opcode) {
             case 0x90: return (rex_ & 1) || rep_ ? InstructionKind::other : InstructionKind::nop;
             case 0xcc: return InstructionKind::breakpoint;
-            case 0xc2: case 0xc3: case 0xca: case 0xcb: case 0xcf: case 0xeb: case 0xf4: return InstructionKind::jump;
-            case 0xe0: case 0xe1: case 0xe2: case 0xe3: return InstructionKind::conditional;
-            case 0xff:
-                return extension == 4 || extension == 5 ? InstructionKind::jump : InstructionKind::other;
+            case 0xc2:
+            case 0xc3:
+            case 0xca:
+            case 0xcb:
+            case 0xcf:
+            case 0xeb:
+            case 0xf4: return InstructionKind::jump;
+            case 0xe0:
+            case 0xe1:
+            case 0xe2:
+            case 0xe3: return InstructionKind::conditional;
+            case 0xff: return extension == 4 || extension == 5 ? InstructionKind::jump : InstructionKind::other;
             default: return (opcode & 0xf0) == 0x70 ? InstructionKind::conditional : InstructionKind::other;
         }
     }
@@ -134,17 +156,22 @@ private:
         switch (opcode) {
             case 0x0f: return two_byte();
             case 0x62: return evex();
-            case 0xc4: case 0xc5: return vex(opcode);
+            case 0xc4:
+            case 0xc5: return vex(opcode);
             case 0x8f: {
                 u8 byte = peek();
                 if ((byte & 0x1f) >= 8) return xop();
                 operands(M);
                 return InstructionKind::other;
             }
-            case 0xa0: case 0xa1: case 0xa2: case 0xa3: skip(address_size_ ? 4 : 8); return InstructionKind::other;
+            case 0xa0:
+            case 0xa1:
+            case 0xa2:
+            case 0xa3: skip(address_size_ ? 4 : 8); return InstructionKind::other;
             case 0xe8: skip(4); return InstructionKind::conditional;
             case 0xe9: skip(4); return InstructionKind::jump;
-            case 0xf6: case 0xf7: {
+            case 0xf6:
+            case 0xf7: {
                 bool test = (peek() >> 3 & 7) < 2;
                 operands(!test ? u8{M} : opcode == 0xf6 ? u8{MB} : u8{MZ});
                 return InstructionKind::other;
@@ -199,16 +226,22 @@ private:
                 return InstructionKind::conditional;
             case 1:
                 if (opcode == 0x77) return InstructionKind::other;  // vzeroupper, vzeroall
-                if ((opcode & 0xf0) == 0x80) {  // the same with a long distance
+                if ((opcode & 0xf0) == 0x80) {                      // the same with a long distance
                     skip(4);
                     return InstructionKind::conditional;
                 }
                 operands((opcode >= 0x70 && opcode <= 0x73) || opcode == 0xc2 || (opcode >= 0xc4 && opcode <= 0xc6)
-                             ? u8{MB} : u8{M});
+                             ? u8{MB}
+                             : u8{M});
                 return InstructionKind::other;
-            case 2: case 5: case 6: operands(M); return InstructionKind::other;
+            case 2:
+            case 5:
+            case 6: operands(M); return InstructionKind::other;
             case 3: operands(MB); return InstructionKind::other;
-            case 7: operands(M); skip(4); return InstructionKind::other;
+            case 7:
+                operands(M);
+                skip(4);
+                return InstructionKind::other;
             default: return fail();
         }
     }
@@ -239,7 +272,10 @@ private:
         switch (first & 0x1f) {
             case 8: operands(MB); return InstructionKind::other;
             case 9: operands(M); return InstructionKind::other;
-            case 10: operands(M); skip(4); return InstructionKind::other;
+            case 10:
+                operands(M);
+                skip(4);
+                return InstructionKind::other;
             default: return fail();
         }
     }

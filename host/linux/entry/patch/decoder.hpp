@@ -11,8 +11,8 @@ namespace postern::host {
 
 enum class InstructionKind : u8 {
     other,
-    nop,          ///< of any length
-    breakpoint,   ///< int3
+    nop,         ///< of any length
+    breakpoint,  ///< int3
     system_call,
     conditional,  ///< relative branch that may fall through, loop, call
     jump,         ///< never falls through: jmp, ret, hlt, ud2

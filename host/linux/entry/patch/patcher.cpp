@@ -81,8 +81,7 @@ u64 Patcher::plan_cave(u64 site) const {
             u32 end = at;
             while (end < window.after) {
                 Instruction more = decode(code + end, window.after - end);
-                if (more.length == 0 ||
-                    (more.kind != InstructionKind::nop && more.kind != InstructionKind::breakpoint))
+                if (more.length == 0 || (more.kind != InstructionKind::nop && more.kind != InstructionKind::breakpoint))
                     break;
                 end += more.length;
             }
@@ -112,8 +111,8 @@ PatchResult Patcher::consider(u64 site, u64 number) {
             // A call whose mov has been patched traps again if it is jumped to, or if this thread was on its way when
             // another one patched. Only the former is worth a second patch.
             u8 before = 0;
-            bool waits = host_.load(site - 5, &before) && (before == 0xe9 || before == 0xb8) &&
-                         count < warm_up_ + kPatience;
+            bool waits =
+                host_.load(site - 5, &before) && (before == 0xe9 || before == 0xb8) && count < warm_up_ + kPatience;
             if (waits) {
                 remember(site, count + 1);
                 unlock();

@@ -34,7 +34,7 @@ struct PatchHost {
     /// Memory for trampolines near `near`, mapped read and execute; 0: none. May wait: called without the lock.
     u64 (*place)(u64 near, u64 size);
     bool (*load)(u64 address, u8* byte);  ///< false if the byte cannot be read
-    void (*yield)();    ///< lets the holder of the lock run
+    void (*yield)();                      ///< lets the holder of the lock run
 };
 
 enum class PatchResult : u8 { patched_mov, patched_cave, busy, refused };
@@ -47,8 +47,8 @@ public:
 
     /// In the handler of a trap at `site`. `number` was in rax.
     PatchResult consider(u64 site, u64 number);
-    /// As consider, outside of handlers, for a call that another copy of this code trapped at. Only where trampolines have
-    /// a place already: nothing is waited for.
+    /// As consider, outside of handlers, for a call that another copy of this code trapped at. Only where trampolines
+    /// have a place already: nothing is waited for.
     void advise(u64 site, u64 number) {
         if (find_region(site) != nullptr) consider(site, number);
     }
@@ -72,12 +72,12 @@ public:
 
 private:
     static constexpr u64 kRegionSize = 16384;
-    static constexpr u64 kSlotSize = 32;      // code, and in the last 8 bytes the address to start over at
+    static constexpr u64 kSlotSize = 32;  // code, and in the last 8 bytes the address to start over at
     static constexpr u64 kRewindOffset = 24;
     static constexpr u32 kMaxRegions = 128;
     static constexpr u64 kReach = 0x7fff'0000;
-    static constexpr u32 kMemory = 1024;      // sites remembered
-    static constexpr u32 kPatience = 16;      // traps at a site whose mov is patched before the call itself is
+    static constexpr u32 kMemory = 1024;  // sites remembered
+    static constexpr u32 kPatience = 16;  // traps at a site whose mov is patched before the call itself is
 
     struct Region {
         u64 base;

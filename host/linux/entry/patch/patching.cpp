@@ -83,7 +83,8 @@ void patch_ahead() {
     if (count - hints_seen > kHintCount) hints_seen = count - kHintCount;
     for (; hints_seen != count; ++hints_seen) {
         const RequestHeader::Hint& entry = header.hints[hints_seen % kHintCount];
-        if (__atomic_load_n(&entry.parent, __ATOMIC_ACQUIRE) != process_id() || entry.generation != code_generation) continue;
+        if (__atomic_load_n(&entry.parent, __ATOMIC_ACQUIRE) != process_id() || entry.generation != code_generation)
+            continue;
         u64 word = __atomic_load_n(&entry.site, __ATOMIC_RELAXED);
         u64 site = word & ((1ull << kSiteBits) - 1);
         if (site < kUserHigh) patcher.advise(site, word >> kSiteBits);
