@@ -150,6 +150,15 @@ Res<i64> sys_splice(Thread& thread, Arguments arguments) {
     return done;
 }
 
+Res<i64> sys_tee(Thread& thread, Arguments arguments) {
+    constexpr u64 kFlags = 0xf, kNonBlock = 2;
+    if ((arguments[3] & ~kFlags) != 0) return Failure{Errno::inval};
+    FileRef in = TRY(thread.process->files->get(static_cast<u32>(arguments[0])));
+    FileRef out = TRY(thread.process->files->get(static_cast<u32>(arguments[1])));
+    if (!readable(*in) || !writable(*out)) return Failure{Errno::badf};
+    return pipe_tee(thread, *in, *out, arguments[2], (arguments[3] & kNonBlock) == 0);
+}
+
 Res<i64> sys_vmsplice(Thread& thread, Arguments arguments) {
     FileRef file = TRY(thread.process->files->get(static_cast<u32>(arguments[0])));
     if (!is_pipe(*file)) return Failure{Errno::badf};

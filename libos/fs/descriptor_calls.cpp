@@ -247,8 +247,9 @@ Res<i64> sys_fcntl(Thread& thread, Arguments arguments) {
         }
         case kGetOwnerEx: {
             i32 owner = file->signal_owner;
-            TRY(write_user(argument, owner < 0 ? Owner{kOwnerGroup, -owner}
-                                               : Owner{file->owner_is_thread != 0 ? kOwnerThread : kOwnerProcess, owner}));
+            TRY(write_user(argument, owner < 0
+                                         ? Owner{kOwnerGroup, -owner}
+                                         : Owner{file->owner_is_thread != 0 ? kOwnerThread : kOwnerProcess, owner}));
             return 0;
         }
         case kSetSignal:

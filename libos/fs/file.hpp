@@ -58,6 +58,8 @@ public:
     virtual Res<void> visit_directory(Thread& thread, u64 position, DirectoryVisitor& visitor);  ///< default ENOTDIR
     virtual Res<i64> ioctl(Thread& thread, u32 request, u64 argument);                           ///< default ENOTTY
 
+    /// One shared mapping that can be written more (1) or less (-1).
+    virtual void writable_mapping(i32) {}
     /// Establishes a mapping at exactly [address, address + size), replacing what is there (Space decides addresses).
     virtual Res<void> map(u64 address, u64 size, u64 offset, u32 prot, bool shared);  ///< default ENODEV
 
@@ -90,12 +92,12 @@ public:
     /// Shared mappings of files opened O_RDONLY cannot become writable, and sealed ones neither. Default: status_flags.
     virtual bool allows_shared_write() const { return (status_flags & 3) == 2; }
 
-    u32 has_local = 0;      ///< not 0: each picoprocess that opened or inherited the file has handles or mappings of it
-    i32 signal_owner = 0;   ///< F_SETOWN; negative: a process group
-    u32 owner_is_thread = 0;///< F_SETOWN_EX with F_OWNER_TID
-    u32 signal_number = 0;  ///< F_SETSIG
-    u32 has_locks = 0;      ///< the description may own locks (see fs/locks.hpp)
-    u32 status_flags = 0;   ///< O_* without creation flags; change with fcntl
+    u32 has_local = 0;     ///< not 0: each picoprocess that opened or inherited the file has handles or mappings of it
+    i32 signal_owner = 0;  ///< F_SETOWN; negative: a process group
+    u32 owner_is_thread = 0;  ///< F_SETOWN_EX with F_OWNER_TID
+    u32 signal_number = 0;    ///< F_SETSIG
+    u32 has_locks = 0;        ///< the description may own locks (see fs/locks.hpp)
+    u32 status_flags = 0;     ///< O_* without creation flags; change with fcntl
     u64 offset = 0;
     SharedLock offset_lock;
     struct EpollItem* watches = nullptr;  ///< epoll sets that watch this description: ipc/epoll.hpp

@@ -94,6 +94,9 @@ public:
     Res<void> sync(Thread&, bool) override { return {}; }
     Res<void> map(u64 address, u64 size, u64 offset, u32 prot, bool shared) override;
     Res<void> fault_in(u64 address, u64 offset, u32 prot, bool shared) override;
+    void writable_mapping(i32 change) override {
+        __atomic_add_fetch(&node().writable_maps, static_cast<u32>(change), __ATOMIC_SEQ_CST);
+    }
     bool allows_shared_write() const override { return (status_flags & 3) == 2 && (node().seals & (8 | 16)) == 0; }
 };
 

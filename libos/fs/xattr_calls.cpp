@@ -31,8 +31,8 @@ MemoryInode::~MemoryInode() {
 
 namespace {
 
-constexpr usize kNameMost = 255;        // XATTR_NAME_MAX
-constexpr u64 kValueMost = 64 << 10;    // XATTR_SIZE_MAX
+constexpr usize kNameMost = 255;      // XATTR_NAME_MAX
+constexpr u64 kValueMost = 64 << 10;  // XATTR_SIZE_MAX
 constexpr u64 kCreate = 1, kReplace = 2;
 constexpr u32 kCapabilityFowner = 3, kCapabilityAdmin = 21;
 
@@ -135,8 +135,7 @@ Res<void> check_access(Thread& thread, MemoryInode& inode, const Name& name, boo
 
 ExtendedAttribute** locate(MemoryInode& inode, const Name& name) {
     ExtendedAttribute** at = &inode.attributes;
-    while (*at != nullptr &&
-           ((*at)->name_size != name.size || memcmp((*at)->name(), name.text, name.size) != 0))
+    while (*at != nullptr && ((*at)->name_size != name.size || memcmp((*at)->name(), name.text, name.size) != 0))
         at = &(*at)->next;
     return at;
 }

@@ -137,6 +137,8 @@ Res<i64> sys_epoll_ctl(Thread& thread, Arguments arguments) {
     HeldFile set, file;
     TRY(set.hold(thread, static_cast<u32>(arguments[0])));
     TRY(file.hold(thread, static_cast<u32>(arguments[2])));
+    constexpr u32 kPathOnly = 010000000;  // O_PATH
+    if (((set->status_flags | file->status_flags) & kPathOnly) != 0) return Failure{Errno::badf};
     TRY(epoll_control(thread, *set.get(), operation, *file.get(), static_cast<u32>(arguments[2]), event));
     return 0;
 }

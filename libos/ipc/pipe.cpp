@@ -20,6 +20,18 @@ Pipe::~Pipe() {
     if (pages_ != embedded_) arena::release(pages_, page_count_ * sizeof(u8*));
 }
 
+u64 Pipe::peek(u8* buffer, u64 size) const {
+    const u64 state = load(), count = state >> 32, first = state & 0xffff'ffff;
+    if (size > count) size = count;
+    for (u64 done = 0; done < size;) {
+        u64 at = (first + done) & (capacity() - 1), chunk = kPageSize - at % kPageSize;
+        if (chunk > size - done) chunk = size - done;
+        memcpy(buffer + done, pages_[at / kPageSize] + at % kPageSize, chunk);
+        done += chunk;
+    }
+    return size;
+}
+
 Res<void> Pipe::resize(u64 capacity) {
     const u64 wanted = capacity / kPageSize;
     if (wanted == page_count_) return {};
@@ -274,6 +286,39 @@ Res<FileRef> pipe_open_fifo(Thread& thread, Pipe& pipe, u32 open_flags) {
                        [&] { return pipe.readers != 0 || pipe.reader_opens != readers_before; }));
     }
     return file;
+}
+
+Res<i64> pipe_tee(Thread& thread, File& from, File& to, u64 size, bool wait) {
+    if (from.kind() != FileKind::pipe || to.kind() != FileKind::pipe) return Failure{Errno::inval};
+    Pipe &source = static_cast<PipeFile&>(from).pipe(), &target = static_cast<PipeFile&>(to).pipe();
+    if (&source == &target) return Failure{Errno::inval};
+    if (size == 0) return 0;
+    constexpr u64 kMost = 64 << 10;
+    for (;;) {
+        while (source.bytes() == 0) {
+            if (source.writers == 0) return 0;
+            if (!wait) return Failure{Errno::again};
+            TRY(wait_until(thread, source.queue, kPollIn, gate::kForever,
+                           [&source] { return source.bytes() != 0 || source.writers == 0; }));
+        }
+        if (target.writable() || target.readers == 0) break;
+        if (!wait) return Failure{Errno::again};
+        TRY(wait_until(thread, target.queue, kPollOut, gate::kForever,
+                       [&target] { return target.writable() || target.readers == 0; }));
+    }
+    u64 room = target.room();
+    if (room < kPipeBuf) room = kPipeBuf;  // without readers: for the write to say so
+    if (size > room) size = room;
+    if (size > kMost) size = kMost;
+    auto buffer = static_cast<u8*>(TRY(heap::allocate(kMost)));
+    u64 got;
+    {
+        Guard guard{source.lock};
+        got = source.peek(buffer, size);
+    }
+    Res<i64> written = got == 0 ? Res<i64>{i64{0}} : to.write_kernel(thread, buffer, got, 0);
+    heap::release(buffer, kMost);
+    return written;
 }
 
 Res<i64> pipe_get_size(File& file) {

@@ -22,6 +22,10 @@ Res<FileRef> pipe_open_fifo(Thread& thread, Pipe& pipe, u32 open_flags);
 /// pipe2(2) without descriptors: reader first. `flags`: O_NONBLOCK, O_DIRECT.
 Res<void> pipe_create_pair(u32 flags, FileRef& reader, FileRef& writer);
 
+/// tee(2): copies what is in one pipe to another without taking it. Blocks unless `wait` is false. Errno::inval when
+/// the files are not two different pipes.
+Res<i64> pipe_tee(Thread& thread, File& from, File& to, u64 size, bool wait);
+
 /// F_GETPIPE_SZ and F_SETPIPE_SZ for fcntl(2). Errno::badf when the file is no pipe.
 Res<i64> pipe_get_size(File& file);
 Res<i64> pipe_set_size(Thread& thread, File& file, u64 size);

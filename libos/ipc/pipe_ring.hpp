@@ -28,6 +28,8 @@ public:
     template <class Copy>
     u64 take(u64 size, Copy copy, bool& faulted);
 
+    /// Lock held. Copies up to `size` bytes out, which stay.
+    u64 peek(u8* buffer, u64 size) const;
     Res<void> resize(u64 capacity);  ///< lock held; Errno::busy when the bytes do not fit
 
     SharedLock lock;                        ///< below no other lock; pages are allocated and waiters queued below it

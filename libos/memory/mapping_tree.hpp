@@ -25,6 +25,10 @@ struct Mapping {
     u32 locked = 0;        ///< mlock(2): counted, and refused to what would drop its pages
 };
 
+/// Each node counts its file once; a shared mapping that can be written also counts against sealing (fcntl(2)).
+void hold_file(const Mapping& mapping);
+void drop_file(const Mapping& mapping);
+
 /// True when `right`, which begins where `left` ends, can be shown and treated as the same mapping.
 bool can_merge(const Mapping& left, const Mapping& right);
 

@@ -45,11 +45,27 @@ u64 random_pages(u32 bits) {
 
 }  // namespace
 
+namespace {
+bool writes_shared(const Mapping& mapping) { return mapping.shared != 0 && (mapping.max_prot & gate::kProtWrite) != 0; }
+}  // namespace
+
+void hold_file(const Mapping& mapping) {
+    if (mapping.file == nullptr) return;
+    mapping.file->reference();
+    if (writes_shared(mapping)) mapping.file->writable_mapping(1);
+}
+
+void drop_file(const Mapping& mapping) {
+    if (mapping.file == nullptr) return;
+    if (writes_shared(mapping)) mapping.file->writable_mapping(-1);
+    mapping.file->release();
+}
+
 Space::Doomed::~Doomed() {
     while (first != nullptr) {
         MappingNode* node = first;
         first = node->left;
-        if (node->mapping.file != nullptr) node->mapping.file->release();
+        drop_file(node->mapping);
         heap::destroy(node);
     }
 }
@@ -133,7 +149,7 @@ MappingNode* Space::split(MappingNode* node, u64 at) {
     upper->mapping.start = at;
     if (upper->mapping.file != nullptr) {
         upper->mapping.offset += at - node->mapping.start;
-        upper->mapping.file->reference();
+        hold_file(upper->mapping);
     }
     upper->mapping.grows_down = 0;
     node->mapping.end = at;
@@ -301,9 +317,9 @@ Res<u64> Space::map_locked(u64 address, u64 size, u32 prot, u32 flags, File* fil
     }
     if (file != nullptr) {
         TRY(file->map(address, size, offset, mapping.prot, shared));
-        file->reference();
         mapping.file = file;
         mapping.offset = offset;
+        hold_file(mapping);
     } else {
         u32 how = gate::kAllocCommit;
         if (replace) how |= gate::kAllocReplace;
@@ -513,18 +529,15 @@ void Space::clear() {
 void Space::abandon() {
     // The last thread ends and the picoprocess with it: nothing is unlinked, for every page written after a fork is a
     // page copied.
-    for (MappingNode* node = tree_.first(); node != nullptr; node = tree_.next(*node))
-        if (node->mapping.file != nullptr) node->mapping.file->release();
+    for (MappingNode* node = tree_.first(); node != nullptr; node = tree_.next(*node)) drop_file(node->mapping);
 }
 
 void Space::forked() {
-    for (MappingNode* node = tree_.first(); node != nullptr; node = tree_.next(*node))
-        if (node->mapping.file != nullptr) node->mapping.file->reference();
+    for (MappingNode* node = tree_.first(); node != nullptr; node = tree_.next(*node)) hold_file(node->mapping);
 }
 
 void Space::fork_failed() {
-    for (MappingNode* node = tree_.first(); node != nullptr; node = tree_.next(*node))
-        if (node->mapping.file != nullptr) node->mapping.file->release();
+    for (MappingNode* node = tree_.first(); node != nullptr; node = tree_.next(*node)) drop_file(node->mapping);
 }
 
 const Mapping* Space::at_or_above(u64 address) const {

@@ -114,7 +114,7 @@ Res<u64> Space::remap_locked(u64 old_address, u64 old_size, u64 new_size, u32 fl
     }
     TRY(move_contents(part, old_address, moving, target, new_size));
     // The reference that the new mapping takes must exist before the old one's goes.
-    if (part.file != nullptr) part.file->reference();
+    hold_file(part);
     if (keep && !allocate_at(old_address, old_size, part.prot, gate::kAllocReplace).ok())
         carve(old_address, old_end, doomed);
     if (fixed) carve(target, target + new_size, doomed);
