@@ -75,7 +75,8 @@ Res<void> store_limit(const Subject&, std::string_view text) {
     return {};
 }
 Res<void> store_pipe_limit(const Subject&, std::string_view text) {
-    u64 value = TRY(parse_value(text)), rounded = kPageSize;
+    u64 value = TRY(parse_value(text));
+    u64 rounded = kPageSize;
     if (value == 0 || value > 1u << 31) return Failure{Errno::inval};
     while (rounded < value) rounded *= 2;
     settings().pipe_limit = rounded;

@@ -20,6 +20,7 @@ def files():
     fd = os.open("/data/file", os.O_RDWR | os.O_CREAT, 0o600)
     os.write(fd, b"x" * 10000)               # pwrite64
     os.pread(fd, 100, 0)                     # pread64
+    os.read(0, 16)                           # read: standard input is the host's
     os.ftruncate(fd, 5000)                   # ftruncate
     os.posix_fallocate(fd, 0, 8192)          # fallocate
     os.fsync(fd)                             # fsync
@@ -70,7 +71,7 @@ def threads():
 
 
 def processes():
-    subprocess.run(["sh", "-c", "echo x | cat | wc -c"], check=True, stdout=subprocess.DEVNULL)  # clone, read, write
+    subprocess.run(["sh", "-c", "echo x | cat | wc -c"], check=True, stdout=subprocess.DEVNULL)  # clone, write
     child = os.fork()
     if child == 0:
         signal.pause()
