@@ -67,11 +67,12 @@ bool notify(PosixTimer& timer) {
 }
 
 void arm(PosixTimer& timer) {
-    if (timer.cpu == kNoCpuClock)
-        arm_timer(*timer.process, timer.timer, timer.due);
-    else
-        program_cpu_timers(*timer.process);
+    if (timer.cpu != kNoCpuClock) return program_cpu_timers(*timer.process);
+    arm_timer(*timer.process, timer.timer, timer.due);
 }
+
+/// A periodic timer leaves the program this long between two signals: what comes due meanwhile is overrun.
+constexpr u64 kBreath = 50'000;
 
 /// The timer's due time has come. Periodic ones are armed again when their signal is taken, as Linux does: a period too
 /// short to handle costs overruns and not the processor.
@@ -111,9 +112,9 @@ u64 cpu_time_left(Process& process, u64 now) {
     for (PosixTimer* timer : timers.posix) {
         if (timer == nullptr || timer->cpu == kNoCpuClock || timer->due == 0 || timer->signal_queued != 0) continue;
         if (timer->cpu == kProcessCpuClock)
-            consider(timer->due, now, 1);
+            consider(timer->due, now, kBreath);
         else
-            consider(timer->due, timer_now(*timer), own_clock(*timer) ? 1 : kUnseen);
+            consider(timer->due, timer_now(*timer), own_clock(*timer) ? kBreath : kUnseen);
     }
     for (u32 hard = 0; hard < 2; ++hard)
         if (u64 limit = process.limits[0][hard]; limit < kUnlimited / kSecond) consider(limit * kSecond, now, 1);
@@ -231,7 +232,9 @@ void posix_timer_delivered(Process& process, SignalInfo& info) {
     info.timer.overrun = static_cast<i32>(timer.overrun);
     timer.due += (periods + 1) * timer.interval;
     timer.signal_queued = 0;
-    arm(timer);
+    if (timer.cpu != kNoCpuClock) return program_cpu_timers(process);
+    const u64 soonest = monotonic_now() + kBreath;
+    arm_timer(process, timer.timer, timer.due > soonest ? timer.due : soonest);
 }
 
 void timers_exec(Process& process) {
