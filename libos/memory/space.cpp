@@ -210,16 +210,17 @@ void Space::announce_code(u64 start, u64 end) {
     }
 }
 
-/// Unmaps at the host what the tree has in the range, one call per run of memory of the same sort.
-void Space::release_host(u64 start, u64 end) {
+/// Unmaps at the host what the tree has in the range, one call per run of memory of the same sort. The first error.
+gate::Err Space::release_host(u64 start, u64 end) {
+    gate::Err outcome = gate::Err::ok;
     u64 run_start = 0, run_end = 0;
     bool run_stream = false;
     auto flush = [&] {
         if (run_end == run_start) return;
-        if (run_stream)
-            g_gate->DkStreamUnmap(run_start, run_end - run_start);
-        else
-            g_gate->DkVirtualMemoryFree(run_start, run_end - run_start, gate::FreeKind::release);
+        gate::Err error = run_stream
+                              ? g_gate->DkStreamUnmap(run_start, run_end - run_start)
+                              : g_gate->DkVirtualMemoryFree(run_start, run_end - run_start, gate::FreeKind::release);
+        if (outcome == gate::Err::ok) outcome = error;
     };
     for (MappingNode* node = tree_.at_or_above(start); node != nullptr && node->mapping.start < end;
          node = tree_.next(*node)) {
@@ -234,6 +235,7 @@ void Space::release_host(u64 start, u64 end) {
         run_start = from, run_end = to, run_stream = stream;
     }
     flush();
+    return outcome;
 }
 
 Res<u64> Space::find_locked(u64 hint, u64 size, u64 low, u64 high) const {
@@ -342,12 +344,12 @@ Res<void> Space::unmap(u64 address, u64 size) {
     Guard guard{lock_};
     TRY(prepare());
     u64 end = address + page_ceil(size);
-    MappingNode* inside = tree_.at_or_above(address);
-    if (inside != nullptr && inside->mapping.start < address && inside->mapping.end > end &&
-        tree_.size() >= settings().mapping_limit)
-        return Failure{Errno::nomem};  // a hole makes two of one
+    // A hole makes two mappings of one: the only case that can fail, here or at the host.
+    MappingNode* first = tree_.at_or_above(address);
+    const bool splits = first != nullptr && first->mapping.start < address && first->mapping.end > end;
+    if (splits && tree_.size() >= settings().mapping_limit) return Failure{Errno::nomem};
     announce_code(address, end);
-    release_host(address, end);
+    if (release_host(address, end) != gate::Err::ok && splits) return Failure{Errno::nomem};
     carve(address, end, doomed);
     return {};
 }

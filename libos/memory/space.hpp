@@ -115,7 +115,7 @@ private:
     Res<u64> find_locked(u64 hint, u64 size, u64 low, u64 high) const;
     bool overlaps(u64 start, u64 end) const;
     void announce_code(u64 start, u64 end);
-    void release_host(u64 start, u64 end);
+    gate::Err release_host(u64 start, u64 end);
     MappingNode* split(MappingNode* node, u64 at);
     bool may_lock(u64 more) const;
     void set_locked(u64 start, u64 end, bool lock, Doomed& doomed);
