@@ -142,7 +142,10 @@ extern "C" [[noreturn]] void postern::gate::LibOsInitialize(const postern::gate:
     check_parameters(*parameters);
     read_options(parameters->options);
 
-    must(arena::initialize(parameters->arena_size), "shared memory");
+    postern::libos::Res<void> shared = arena::initialize(parameters->arena_size);
+    if (!shared.ok() && shared.error() == Errno::exist)
+        end(kStatusFailure, "postern: a picoprocess that the family's library OS did not ask for was ended");
+    must(shared, "shared memory");
     if (g_host->register_personality(&kPersonality) != Err::ok)
         end(kStatusFailure, "postern: the host refuses the Linux personality");
     must(prepare_reports(), "memory");

@@ -121,6 +121,8 @@ Res<void> initialize(u64 size) {
     TRY(check(
         g_gate->DkStreamMap(stream, kArenaAddress, size, 0, gate::kProtRead | gate::kProtWrite, gate::kMapShared)));
     Header& head = header();
+    // The family has its library OS: whoever created this picoprocess did it past that one, by a request of its own.
+    if (head.magic != 0) return Failure{Errno::exist};
     u64 limit = g_parameters->process_limit + 64;
     head.holder_count = limit < 1024 ? 1024 : limit > 65536 ? 65536 : limit;
     // What every process touches (header, holders, the first objects) lies together at the start: the kernel maps

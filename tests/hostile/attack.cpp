@@ -28,6 +28,7 @@ const Attack kAttacks[] = {
     {"overmap", overmap, "own code over the gate page"},
     {"slots", slots,
      "forged requests, changed while they are read; arguments: a name that must stay closed, rounds, a read-only one"},
+    {"uninvited", uninvited, "picoprocesses made by bare requests, without the library OS's knowledge"},
     {"fork-bomb", fork_bomb, "processes without end"},
     {"memory-bomb", memory_bomb, "memory without end, private and shared"},
     {"session-storm", session_storm, "setsid and clone in a loop, until killed"},

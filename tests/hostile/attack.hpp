@@ -32,6 +32,7 @@ int signals(int argc, char** argv);
 int descriptors(int argc, char** argv);
 int overmap(int argc, char** argv);
 int slots(int argc, char** argv);
+int uninvited(int argc, char** argv);
 int fork_bomb(int argc, char** argv);
 int memory_bomb(int argc, char** argv);
 int session_storm(int argc, char** argv);

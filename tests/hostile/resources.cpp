@@ -173,6 +173,41 @@ int slots(int argc, char** argv) {
     return 0;
 }
 
+int uninvited(int, char**) {
+    constexpr char kProgram[] = "file:/hostile", kArguments[] = "/hostile\0list";
+    int made = 0, ended = 0;
+    for (int i = 0; i < 8; ++i) {
+        Slot& request = slot(210);
+        request.sequence = 0;
+        request.name_length = sizeof kProgram - 1;
+        request.second_length = sizeof kArguments;
+        std::memcpy(request.names, kProgram, sizeof kProgram);
+        std::memcpy(request.names + sizeof kProgram, kArguments, sizeof kArguments);
+        request.mask = 0;
+        request.ask = Ask::process_create;
+        call_gate(postern::host::kDoorbellCall, 210);
+        if (request.error != postern::gate::Err::ok) continue;
+        ++made;
+        Word process = request.value;
+        for (int k = 0; k < 2000; ++k) {
+            request.ask = Ask::process_wait;
+            request.name_length = request.second_length = 0;
+            request.value = process;
+            call_gate(postern::host::kDoorbellCall, 210);
+            if (request.error != postern::gate::Err::would_block) break;
+            timespec pause{0, 1'000'000};
+            nanosleep(&pause, nullptr);
+        }
+        ended += request.error == postern::gate::Err::ok;
+    }
+    std::printf("uninvited made=%d ended=%d\n", made, ended);
+    // The family still has its processes, and learns of those that the wall ends.
+    std::printf("uninvited self %s\n", kill(getpid(), 0) == 0 ? "found" : "lost");
+    Outcome outcome = in_child([](void*) { return call_gate(postern::host::kDoorbellCall, ~Word{0}); }, nullptr);
+    std::printf("uninvited child %s\n", outcome.ending == Ending::killed ? "killed" : "not noticed");
+    return 0;
+}
+
 int fork_bomb(int, char**) {
     int made = 0, refused = 0;
     for (int i = 0; i < 5000 && refused < 50; ++i) {

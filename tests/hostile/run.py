@@ -353,6 +353,15 @@ def slots(canaries):
 
 
 @attack
+def uninvited(canaries):
+    out, _ = run("uninvited")
+    m = re.search(r"uninvited made=(\d+) ended=(\d+)", out)
+    verdict("uninvited: picoprocesses made past the library OS end", bool(m) and m.group(1) == m.group(2), out[-300:])
+    verdict("uninvited: they were made (control)", bool(m) and int(m.group(1)) > 0, out[-300:])
+    verdict("uninvited: the family's table is unharmed", "self found" in out and "child killed" in out, out[-300:])
+
+
+@attack
 def fork_bomb(canaries):
     out, _ = run("fork-bomb", extra=("--pids", "64"))
     m = re.search(r"made=(\d+) refused=(\d+)", out)
