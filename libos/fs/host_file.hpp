@@ -2,6 +2,7 @@
 // Files and directories behind the gate.
 #pragma once
 
+#include "libos/fs/handle_cache.hpp"
 #include "libos/fs/inode.hpp"
 #include "libos/fs/path.hpp"
 
@@ -27,6 +28,11 @@ public:
     Res<void> map(u64 address, u64 size, u64 offset, u32 prot, bool shared) override;
     void close_local() override;
     const gate::Attributes& attributes() const { return attributes_; }
+    /// Closing keeps the handle for the next open of `name`. `serial`: of the file's earlier life, 0: none.
+    void keep_as(const KnownName* name, u64 serial) {
+        name_ = name;
+        if (serial != 0) serial_ = serial;
+    }
 
 private:
     Res<u64> size();
@@ -37,6 +43,7 @@ private:
     u64 serial_;                   ///< names this file in the tables of windows: addresses of Files are reused
     gate::Handle handle_;
     u32 reads_ = 0;
+    const KnownName* name_ = nullptr;
 };
 
 class HostDirectory final : public File {

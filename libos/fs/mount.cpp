@@ -3,6 +3,7 @@
 #include "libos/fs/mount.hpp"
 
 #include "base/memory.hpp"
+#include "libos/fs/handle_cache.hpp"
 #include "libos/fs/locks.hpp"
 #include "libos/fs/name_cache.hpp"
 #include "libos/fs/path.hpp"
@@ -116,6 +117,7 @@ Res<void> initialize_file_systems() {
     g_initialized = true;
     TRY(locks_initialize());
     TRY(name_cache_initialize());
+    handle_cache_initialize();
     std::string_view options{g_parameters->options != nullptr ? g_parameters->options : ""};
     Res<void> result{};
     auto note = [&](Res<void> added) {

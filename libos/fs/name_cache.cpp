@@ -7,13 +7,8 @@
 
 namespace postern::libos {
 
-namespace {
-
-constexpr u64 kBuckets = 1024;
-constexpr u64 kMostEntries = 8192;  // about 3 MiB
-
-struct Entry {
-    Entry* next;
+struct KnownName {
+    KnownName* next;
     u32 hash;
     u32 options;  ///< kOpenNoFollow or 0
     gate::Err error;
@@ -21,6 +16,14 @@ struct Entry {
     gate::Attributes attributes;
     char text[8];  ///< uri, NUL, canonical name, NUL, target, NUL
 };
+
+namespace {
+
+using Entry = KnownName;
+
+constexpr u64 kBuckets = 1024;
+constexpr u64 kMostEntries = 8192;  // about 3 MiB
+
 
 struct Cache {
     Entry* buckets[kBuckets];
@@ -106,6 +109,13 @@ gate::Err known_refusal(const char* uri, u32 options, gate::Attributes& answer) 
     if (entry == nullptr || entry->error == gate::Err::ok || !hand_over(*entry, answer)) return gate::Err::ok;
     return entry->error;
 }
+
+const KnownName* known_name(const char* uri, u32 options) {
+    const Entry* entry = g_cache != nullptr ? find(uri, strlen(uri), options) : nullptr;
+    return entry != nullptr && entry->error == gate::Err::ok ? entry : nullptr;
+}
+
+bool known_name_answer(const KnownName& known, gate::Attributes& answer) { return hand_over(known, answer); }
 
 gate::Err query_name(const char* uri, u32 options, gate::Attributes& answer) {
     const Entry* entry = g_cache != nullptr ? find(uri, strlen(uri), options) : nullptr;

@@ -10,6 +10,8 @@
 
 namespace postern::libos {
 
+struct KnownName;
+
 /// Once, before the first fork.
 Res<void> name_cache_initialize();
 
@@ -17,6 +19,10 @@ Res<void> name_cache_initialize();
 gate::Err query_name(const char* uri, u32 options, gate::Attributes& answer);
 /// A refusal that is known without asking, for opening what exists: Err::ok when nothing is known.
 gate::Err known_refusal(const char* uri, u32 options, gate::Attributes& answer);
+/// The entry of a name that leads to something on the host; null when nothing is known. It stays for ever.
+const KnownName* known_name(const char* uri, u32 options);
+/// The names of the entry's answer, as DkStreamOpen gives them. False: `answer` lends too small a buffer.
+bool known_name_answer(const KnownName& known, gate::Attributes& answer);
 /// Remembers what opening an existing name answered.
 void note_name(const char* uri, u32 options, gate::Err error, const gate::Attributes& answer);
 

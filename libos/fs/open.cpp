@@ -134,17 +134,44 @@ Res<FileRef> open_path(Thread& thread, i32 dirfd, const char* path, u32 flags, u
                   ((flags & kDirectoryFlag) != 0 ? u32{gate::kOpenDirectory} : 0) |
                   ((flags & kTruncateFlag) != 0 ? u32{gate::kOpenTruncate} : 0);
     if ((flags & kTemporaryFlag) != 0) options = (options & ~u32{gate::kOpenDirectory}) | gate::kOpenTemporary;
+    // Whole files for reading, on immutable routes, may be open already: see handle_cache.hpp.
+    const u32 name_options = follow ? 0 : u32{gate::kOpenNoFollow};
+    const bool keeps = !create && host_access(flags) == gate::kAccessRead &&
+                       (flags & (kPathFlag | kDirectoryFlag | kTruncateFlag | kTemporaryFlag | kDirectFlag)) == 0;
+    KeptHandle kept;
     auto asked = ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
-        if ((flags & kPathFlag) != 0) return query_name(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, answer);
+        if (keeps) {
+            kept.name = known_name(at.uri, name_options);
+            if (kept.name != nullptr && handle_cache_take(kept.name, kept)) {
+                handle = kept.handle;
+                gate::Attributes names;
+                names.name = answer.name;
+                names.name_capacity = answer.name_capacity;
+                if (known_name_answer(*kept.name, names)) {
+                    answer = kept.attributes;
+                    answer.name = names.name;
+                    answer.name_capacity = names.name_capacity;
+                    answer.name_length = names.name_length;
+                    answer.target_length = names.target_length;
+                    return gate::Err::ok;
+                }
+                handle_cache_give(kept);
+                kept = {};
+                handle = gate::kNoHandle;
+            }
+        }
+        if ((flags & kPathFlag) != 0) return query_name(at.uri, name_options, answer);
         // Names on immutable routes that are not there need no second question.
         if (!create) {
-            gate::Err refusal = known_refusal(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, answer);
+            gate::Err refusal = known_refusal(at.uri, name_options, answer);
             if (refusal != gate::Err::ok) return refusal;
         }
         u32 how = !create ? gate::kCreateNever : exclusive ? gate::kCreateAlways : gate::kCreateTry;
         gate::Err error = g_gate->DkStreamOpen(at.uri, host_access(flags), mode, how, options, &handle, &answer);
-        if (!create && (error == gate::Err::ok || error == gate::Err::not_found))
-            note_name(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, error, answer);
+        if (!create && (error == gate::Err::ok || error == gate::Err::not_found)) {
+            note_name(at.uri, name_options, error, answer);
+            if (keeps && error == gate::Err::ok) kept.name = known_name(at.uri, name_options);
+        }
         return error;
     });
     if (!asked.ok()) return Failure{asked.error() == Errno::busy ? Errno::txtbsy : asked.error()};
@@ -157,6 +184,8 @@ Res<FileRef> open_path(Thread& thread, i32 dirfd, const char* path, u32 flags, u
         return path_file(stat, nullptr, place.view(), flags);
     }
     FileRef file = TRY(make_host_file(handle, attributes, kept_flags(flags)));
+    if (kept.name != nullptr && attributes.type == gate::StreamType::file && attributes.stable != 0)
+        static_cast<HostFile&>(*file).keep_as(kept.name, kept.serial);
     if (file->path == nullptr) set_path(*file, place.view());
     return file;
 }

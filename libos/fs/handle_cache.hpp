@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Handles of files that this picoprocess has closed and may open again.
+//
+// Only regular files on immutable routes, opened for reading, enter: their names, contents and attributes do not change
+// while the family lives, so that a handle kept answers as a fresh one would. Private memory: forked picoprocesses have
+// copies of the handles and of this table. A file keeps its window (host_file.hpp) with its handle.
+#pragma once
+
+#include "libos/gate.hpp"
+
+namespace postern::libos {
+
+struct KnownName;
+
+/// What an open file needs to be kept, and to be opened again.
+struct KeptHandle {
+    const KnownName* name = nullptr;  ///< null: not to be kept
+    gate::Handle handle = gate::kNoHandle;
+    u64 serial = 0;  ///< of the file's window
+    gate::Attributes attributes;
+};
+
+void handle_cache_initialize();
+/// Takes the handle for `name` out of the cache. False: there is none.
+bool handle_cache_take(const KnownName* name, KeptHandle& kept);
+/// The cache owns the handle from now on, and may close it at once.
+void handle_cache_give(const KeptHandle& kept);
+
+}  // namespace postern::libos
