@@ -222,9 +222,13 @@ struct ThreadToken {
     u64 value = 0;
 };
 
+enum ForkFlags : u32 {
+    kForkBare = 1,  ///< the child gets nothing of what is mapped from user_low to user_high
+};
+
 struct ForkResult {
     u32 is_child = 0;
-    u32 reserved = 0;
+    u32 flags = 0;               ///< in: ForkFlags; out: 0
     ThreadToken self;            ///< the calling (in the child: the only) thread
     ThreadToken child;           ///< in the parent: the child's thread
     Handle process = kNoHandle;  ///< in the parent: signals when the child has ended

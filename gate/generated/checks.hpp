@@ -359,7 +359,7 @@ inline constexpr u32 kErrors[] = {
     39087615u,  // DkProcessCreate
     2097199u,  // DkProcessGetExitCode
     1u,  // DkProcessExit
-    4194529u,  // DkProcessFork
+    4194545u,  // DkProcessFork
     39546873u,  // DkStreamOpen
     108003455u,  // DkStreamRead
     125239423u,  // DkStreamWrite

@@ -40,13 +40,15 @@ inline constexpr Call kProcessCalls[] = {
 
     call(29, "DkProcessFork", Group::process) +
         out(Type::fork_result, "result", "who the caller is, and in the parent who the child is") +
-        fails(Err::bad_address, "`result` is not writable") +
+        fails(Err::bad_address, "`result` is not writable") + fails(Err::bad_argument, "unknown flags") +
         fails(Err::no_quota, "the family's limit of processes is reached") +
         fails(Err::no_memory, "the host lacks memory") +
         fails(Err::interrupted, "the wait for admission was interrupted") +
         docs("Makes a copy of the calling picoprocess: memory copy-on-write (shared memory and shared mappings stay "
              "shared), the same handles with the same numbers, and of the threads the calling one only. Returns in "
-             "both; `is_child` tells which.") +
+             "both; `is_child` tells which. With `kForkBare` in `result->flags` the child finds nothing between "
+             "user_low and user_high, and the cost does not depend on the program's size: for a child that replaces "
+             "its program.") +
         needed("DkProcessCreate starts empty. Building a Linux fork from it means sending the whole image over a "
                "stream, which costs time in proportion to its size and cannot keep memory or open streams shared."),
 };

@@ -325,7 +325,7 @@ Res<i64> clone_process(Thread& thread, const CloneArguments& arguments) {
     u32 pid = child.pid;
     if ((arguments.flags & kCloneParentSetTid) != 0) (void)write_user(arguments.parent_tid, pid);
     gate::ForkResult result;
-    Res<void> forked = fork_picoprocess(*thread.process, child, *prepared.thread, result);
+    Res<void> forked = fork_picoprocess(*thread.process, child, *prepared.thread, true, result);
     if (!forked.ok()) {
         leave_table(prepared);
         free_child(child, *prepared.thread);
@@ -376,13 +376,15 @@ bool alone_in_picoprocess() {
 
 }  // namespace
 
-Res<void> fork_picoprocess(Process& parent, Process& child, Thread& child_thread, gate::ForkResult& result) {
+Res<void> fork_picoprocess(Process& parent, Process& child, Thread& child_thread, bool with_program,
+                           gate::ForkResult& result) {
     Space& space = *parent.space;
     u32 pid = child.pid;
     const bool alone = alone_in_picoprocess();
     if (!alone) space.lock().lock();
     space.forked();
     if (!alone) locks_before_fork();
+    result.flags = with_program ? 0 : u32{gate::kForkBare};
     gate::Err error = g_gate->DkProcessFork(&result);
     if (error == gate::Err::ok && result.is_child != 0) {
         if (!alone) {

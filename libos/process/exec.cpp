@@ -54,7 +54,7 @@ Res<ExecSide> leave_vfork(Thread& thread, File* const* held, u32 held_count) {
     VforkReturn* back = thread.vfork_return;
     u64 fs_base = thread.fs_base;
     gate::ForkResult result;
-    Res<void> forked = fork_picoprocess(parent, process, thread, result);
+    Res<void> forked = fork_picoprocess(parent, process, thread, false, result);
     if (!forked.ok()) {
         for (u32 index = 0; index < held_count; ++index) held[index]->release();
         for (u32 index = 0; index < foreign_count; ++index) foreign[index]->release();

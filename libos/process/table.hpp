@@ -62,7 +62,9 @@ void text_release(char* text);
 /// picoprocess before anything else.
 void enter_forked_picoprocess(Process& process, Thread& thread);
 /// Forks the picoprocess with all private locks held. In the child the locks are open and the registry is joined.
-Res<void> fork_picoprocess(Process& parent, Process& child, Thread& child_thread, gate::ForkResult& result);
+/// `with_program` false: the child is about to replace the program, and finds none of its memory.
+Res<void> fork_picoprocess(Process& parent, Process& child, Thread& child_thread, bool with_program,
+                           gate::ForkResult& result);
 /// A child created by vfork on its parent's thread ends or has left: the parent's thread goes on. `pid` is what vfork
 /// answers. Fills in `frame`; the caller resumes it.
 void resume_vfork_parent(VforkReturn& back, u64 child_fs_base, gate::Frame& frame);

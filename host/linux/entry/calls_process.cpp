@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Picoprocesses: fork is the kernel's own, admitted by the monitor, who is also the parent and reaper.
+#include <linux/mman.h>
+
 #include "base/memory.hpp"
 #include "host/linux/entry/attributes.hpp"
 #include "host/linux/entry/calls.hpp"
@@ -17,8 +19,20 @@ using gate::Right;
 
 void forget_waiters_after_fork();
 
+namespace {
+
+/// Whether children get the program's memory. Ranges without mappings are skipped (and reported as ENOMEM: madvise(2)).
+void inherit_program(bool inherit) {
+    call(__NR_madvise, kUserLow, kUserHigh - kUserLow, inherit ? MADV_DOFORK : MADV_DONTFORK);
+}
+
+}  // namespace
+
 Err DkProcessFork(ForkResult* result) {
     if (result == nullptr) return Err::bad_address;
+    const u32 flags = result->flags;
+    if ((flags & ~u32{gate::kForkBare}) != 0) return Err::bad_argument;
+    const bool bare = (flags & gate::kForkBare) != 0;
     ThreadArea& area = current_area();
     // The child must find every table whole and every lock free: no patch may be half done, no handle half made. A
     // thread that is alone holds no lock here, and leaving them alone spares both sides copies of the pages they lie
@@ -38,6 +52,8 @@ Err DkProcessFork(ForkResult* result) {
         }
         return Err::no_quota;
     }
+    // Other threads go on meanwhile, but none forks: all forks of this picoprocess hold the lock.
+    if (bare) inherit_program(false);
     long child;
     do {
         child = call(__NR_clone, kForkFlags, 0, nullptr, &area.tid, 0);
@@ -55,6 +71,7 @@ Err DkProcessFork(ForkResult* result) {
         result->self = area.control.token;
         return Err::ok;
     }
+    if (bare) inherit_program(true);
     Handle process = gate::kNoHandle;
     if (child > 0) process = create_handle_locked(ObjectKind::process, Right::wait, -1).value();
     if (!alone) {

@@ -32,6 +32,35 @@ GATE_CASE(fork_copies_and_returns_twice) {
     CHECK_ERR(g_calls->DkProcessGetExitCode(fork.process, &code), bad_handle);
 }
 
+GATE_CASE(bare_fork_leaves_the_program_behind) {
+    constexpr u64 kSize = 1 << 20;
+    const u64 place = g_parameters->user_low + (64ull << 20);
+    auto commit = [&] {
+        return g_calls->DkVirtualMemoryAlloc(place, kSize, kAllocCommit, kProtRead | kProtWrite);
+    };
+    REQUIRE_OK(commit());
+    *reinterpret_cast<volatile u32*>(place) = 7;
+    for (u32 flags : {u32{kForkBare}, 0u}) {
+        ForkResult fork;
+        fork.flags = flags;
+        REQUIRE_OK(g_calls->DkProcessFork(&fork));
+        if (fork.is_child != 0) {
+            Err error = commit();
+            g_calls->DkProcessExit(error == Err::ok ? 1 : error == Err::exists ? 2 : 3);
+        }
+        u32 index, code = 0;
+        CHECK_OK(g_calls->DkObjectsWaitAny(1, &fork.process, in_ms(20'000), &index));
+        CHECK_OK(g_calls->DkProcessGetExitCode(fork.process, &code));
+        CHECK_EQ(code, flags != 0 ? 1u : 2u);
+        CHECK_EQ(*reinterpret_cast<volatile u32*>(place), 7u);
+        close(fork.process);
+    }
+    ForkResult wrong;
+    wrong.flags = 2;
+    CHECK_ERR(g_calls->DkProcessFork(&wrong), bad_argument);
+    CHECK_OK(g_calls->DkVirtualMemoryFree(place, kSize, FreeKind::release));
+}
+
 GATE_CASE(exit_code_of_a_running_child) {
     ForkResult fork;
     REQUIRE_OK(g_calls->DkProcessFork(&fork));
