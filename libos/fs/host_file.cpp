@@ -216,10 +216,16 @@ void HostFile::close_local() {
     g_gate->DkObjectClose(handle_);
 }
 
+bool visit_record(const gate::DirectoryRecord& record, DirectoryVisitor& visitor) {
+    u8 type = static_cast<u8>(type_bits(static_cast<gate::StreamType>(record.type)) >> 12);
+    if (record.type == static_cast<u8>(gate::StreamType::unknown)) type = 0;
+    return visitor.entry({record.name, record.name_length}, record.identity, type, record.cookie);
+}
+
 HostDirectory::HostDirectory(gate::Handle handle, const gate::Attributes& attributes)
     : attributes_{attributes}, handle_{handle} {
     attributes_.name = nullptr;
-    has_local = 1;
+    has_local = handle != gate::kNoHandle ? 1 : 0;
 }
 
 Res<i64> HostDirectory::seek(Thread&, i64 distance, u32 whence) {
@@ -244,6 +250,15 @@ Res<void> HostDirectory::stat(Thread&, Stat& stat) {
 }
 
 Res<void> HostDirectory::visit_directory(Thread&, u64 position, DirectoryVisitor& visitor) {
+    if (name_ != nullptr && listing_ == nullptr && position == 0) {
+        listing_ = listing_of(name_);
+        if (listing_ == nullptr) listing_ = listing_read(name_, handle_);
+        if (listing_ == nullptr) name_ = nullptr;
+    }
+    if (listing_ != nullptr) {
+        listing_visit(*listing_, position, visitor);
+        return {};
+    }
     constexpr u64 kBatch = 8192;
     alignas(8) u8 buffer[kBatch];
     u64 cookie = position;
@@ -254,9 +269,7 @@ Res<void> HostDirectory::visit_directory(Thread&, u64 position, DirectoryVisitor
         for (u64 at = 0; at + sizeof(gate::DirectoryRecord) <= actual;) {
             const auto& record = *reinterpret_cast<const gate::DirectoryRecord*>(buffer + at);
             if (record.size == 0) break;
-            u8 type = static_cast<u8>(type_bits(static_cast<gate::StreamType>(record.type)) >> 12);
-            if (record.type == static_cast<u8>(gate::StreamType::unknown)) type = 0;
-            if (!visitor.entry({record.name, record.name_length}, record.identity, type, record.cookie)) return {};
+            if (!visit_record(record, visitor)) return {};
             at += record.size;
         }
     }
@@ -283,7 +296,7 @@ Res<FileRef> make_host_file(gate::Handle handle, const gate::Attributes& attribu
         return Failure{made.error()};
     }
     FileRef file = made.take();
-    file->has_local = 1;
+    file->has_local = handle != gate::kNoHandle ? 1 : 0;
     file->status_flags = open_flags;
     return file;
 }

@@ -4,6 +4,7 @@
 
 #include "libos/fs/handle_cache.hpp"
 #include "libos/fs/inode.hpp"
+#include "libos/fs/listing.hpp"
 #include "libos/fs/path.hpp"
 
 namespace postern::libos {
@@ -46,6 +47,10 @@ private:
     const KnownName* name_ = nullptr;
 };
 
+/// One record of a directory as visitors get it. False: the visitor has enough.
+bool visit_record(const gate::DirectoryRecord& record, DirectoryVisitor& visitor);
+
+/// Without a handle when it was opened by its listing.
 class HostDirectory final : public File {
 public:
     HostDirectory(gate::Handle handle, const gate::Attributes& attributes);
@@ -58,10 +63,17 @@ public:
     Res<void> stat(Thread& thread, Stat& stat) override;
     Res<void> visit_directory(Thread& thread, u64 position, DirectoryVisitor& visitor) override;
     void close_local() override;
+    /// The directory lies on an immutable route: its listing is kept, or is there already.
+    void know_as(const KnownName* name) {
+        name_ = name;
+        listing_ = listing_of(name);
+    }
 
 private:
     gate::Attributes attributes_;
     gate::Handle handle_;
+    const KnownName* name_ = nullptr;
+    const Listing* listing_ = nullptr;
 };
 
 /// A File for what DkStreamOpen gave: takes the handle over, also when it fails.

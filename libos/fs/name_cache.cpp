@@ -3,6 +3,7 @@
 #include "libos/fs/name_cache.hpp"
 
 #include "base/memory.hpp"
+#include "libos/fs/listing.hpp"
 #include "libos/shared/arena.hpp"
 
 namespace postern::libos {
@@ -14,6 +15,7 @@ struct KnownName {
     gate::Err error;
     u32 uri_length;
     gate::Attributes attributes;
+    mutable const Listing* listing;
     char text[8];  ///< uri, NUL, canonical name, NUL, target, NUL
 };
 
@@ -21,13 +23,14 @@ namespace {
 
 using Entry = KnownName;
 
-constexpr u64 kBuckets = 1024;
-constexpr u64 kMostEntries = 8192;  // about 3 MiB
+constexpr u64 kBuckets = 4096;
+constexpr u64 kMostEntries = 32768;  // about 12 MiB
 
 
 struct Cache {
     Entry* buckets[kBuckets];
     u64 count;
+    u64 listing_bytes;
 };
 Cache* g_cache;
 
@@ -90,6 +93,7 @@ void note_name(const char* uri, u32 options, gate::Err error, const gate::Attrib
     entry->error = error;
     entry->uri_length = static_cast<u32>(length);
     entry->attributes = answer;
+    entry->listing = nullptr;
     entry->attributes.name = nullptr;
     entry->attributes.name_length = name_length;
     entry->attributes.target_length = target_length;
@@ -113,6 +117,12 @@ gate::Err known_refusal(const char* uri, u32 options, gate::Attributes& answer) 
 const KnownName* known_name(const char* uri, u32 options) {
     const Entry* entry = g_cache != nullptr ? find(uri, strlen(uri), options) : nullptr;
     return entry != nullptr && entry->error == gate::Err::ok ? entry : nullptr;
+}
+
+const Listing*& known_listing(const KnownName& known) { return known.listing; }
+
+bool known_listings_room(u64 bytes) {
+    return __atomic_add_fetch(&g_cache->listing_bytes, bytes, __ATOMIC_RELAXED) <= kMostListings;
 }
 
 bool known_name_answer(const KnownName& known, gate::Attributes& answer) { return hand_over(known, answer); }

@@ -11,6 +11,7 @@
 namespace postern::libos {
 
 struct KnownName;
+struct Listing;
 
 /// Once, before the first fork.
 Res<void> name_cache_initialize();
@@ -23,6 +24,10 @@ gate::Err known_refusal(const char* uri, u32 options, gate::Attributes& answer);
 const KnownName* known_name(const char* uri, u32 options);
 /// The names of the entry's answer, as DkStreamOpen gives them. False: `answer` lends too small a buffer.
 bool known_name_answer(const KnownName& known, gate::Attributes& answer);
+/// Where the listing of a directory is kept (listing.hpp); read and set atomically.
+const Listing*& known_listing(const KnownName& known);
+/// May so many more bytes of listings be kept? They count from now on.
+bool known_listings_room(u64 bytes);
 /// Remembers what opening an existing name answered.
 void note_name(const char* uri, u32 options, gate::Err error, const gate::Attributes& answer);
 

@@ -137,12 +137,13 @@ Res<FileRef> open_path(Thread& thread, i32 dirfd, const char* path, u32 flags, u
     // Whole files for reading, on immutable routes, may be open already: see handle_cache.hpp.
     const u32 name_options = follow ? 0 : u32{gate::kOpenNoFollow};
     const bool keeps = !create && host_access(flags) == gate::kAccessRead &&
-                       (flags & (kPathFlag | kDirectoryFlag | kTruncateFlag | kTemporaryFlag | kDirectFlag)) == 0;
+                       (flags & (kPathFlag | kTruncateFlag | kTemporaryFlag | kDirectFlag)) == 0;
     KeptHandle kept;
     auto asked = ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
         if (keeps) {
             kept.name = known_name(at.uri, name_options);
-            if (kept.name != nullptr && handle_cache_take(kept.name, kept)) {
+            if (listing_of(kept.name) != nullptr && known_name_answer(*kept.name, answer)) return gate::Err::ok;
+            if (kept.name != nullptr && (flags & kDirectoryFlag) == 0 && handle_cache_take(kept.name, kept)) {
                 handle = kept.handle;
                 gate::Attributes names;
                 names.name = answer.name;
@@ -186,6 +187,8 @@ Res<FileRef> open_path(Thread& thread, i32 dirfd, const char* path, u32 flags, u
     FileRef file = TRY(make_host_file(handle, attributes, kept_flags(flags)));
     if (kept.name != nullptr && attributes.type == gate::StreamType::file && attributes.stable != 0)
         static_cast<HostFile&>(*file).keep_as(kept.name, kept.serial);
+    if (kept.name != nullptr && attributes.type == gate::StreamType::directory && attributes.stable != 0)
+        static_cast<HostDirectory&>(*file).know_as(kept.name);
     if (file->path == nullptr) set_path(*file, place.view());
     return file;
 }

@@ -343,6 +343,18 @@ class Reports(Case):
     def test_trace_gate(self):
         self.assertRegex(run("--trace=gate", "--", "true").err, r"DkProcessExit\(")
 
+    def requests(self, script):
+        outcome = run("--quiet", "--stats=json", "--", "/usr/bin/perl", "-e", script)
+        self.assertEqual(outcome.status, 0, outcome.err)
+        return json.loads(outcome.err)["monitor_requests"]
+
+    def test_names_seen_before_are_not_asked_for(self):
+        file, directory = "/usr/share/common-licenses/GPL-3", "/usr/share/common-licenses"
+        once = "open(F,'<','%s')||die; read(F,$a,100); close F; stat('%s'); -e '%s.none';" % (file, file, file)
+        once += "opendir(D,'%s')||die; @n=readdir D; @n>5||die; closedir D;" % directory
+        alone = self.requests(once)
+        self.assertLessEqual(self.requests("for (1..200) {%s}" % once), alone + 2)
+
     def test_stats_json(self):
         outcome = run("--quiet", "--stats=json", "--", "ls", "/")
         self.expect(outcome)
