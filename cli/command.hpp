@@ -19,6 +19,7 @@ enum class Stats { none, text, json };
 struct Request {
     host::LaunchOptions launch;  ///< run; its `view` also serves routes
     Stats stats = Stats::none;
+    bool trace_is_array = false;   ///< run: the trace is a JSON array, to be closed after the last process
     bool json = false;             ///< routes, gate, syscalls, wall
     bool no_signal_scope = false;  ///< wall: the rules for kernels without Landlock's signal scope
 };

@@ -9,10 +9,12 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
+#include "cli/call_set.hpp"
 #include "cli/command.hpp"
 #include "cli/text.hpp"
 
 extern char** environ;
+extern "C" const char postern_syscalls_json[], postern_syscalls_json_end[];
 
 namespace postern::cli {
 namespace {
@@ -110,6 +112,69 @@ void add_view_options(CLI::App& app, Request& request) {
         ->type_name("DIR");
 }
 
+/// Lines for the library OS: it decides what is traced, so that nothing else is even described.
+void add_trace_options(CLI::App& app, Request& request) {
+    host::LaunchOptions& launch = request.launch;
+    auto implied = [&launch] {
+        if (launch.trace == host::TraceKind::none) launch.trace = host::TraceKind::calls;
+    };
+    app.add_option_function<std::vector<std::string>>(
+           "--trace-filter",
+           [&launch, implied](const std::vector<std::string>& values) {
+               implied();
+               CallSet calls;
+               for (const std::string& value : values) {
+                   std::string error;
+                   auto set = parse_call_set(value, {postern_syscalls_json, postern_syscalls_json_end}, error);
+                   if (!set) throw CLI::ValidationError("--trace-filter", error);
+                   calls |= *set;
+               }
+               launch.library_options += "trace_calls=" + call_set_digits(calls) + "\n";
+           },
+           "trace these system calls only, written as for strace -e: names, classes (%file, %desc, %process, %network, "
+           "%signal, %ipc, %memory, %creds, %clock, %stat), /REGEX; a leading ! means all others")
+        ->type_name("SET")
+        ->expected(1)
+        ->allow_extra_args(false)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    app.add_option_function<std::vector<std::string>>(
+           "--trace-path",
+           [&launch, implied](const std::vector<std::string>& values) {
+               implied();
+               if (values.size() > 16) throw CLI::ValidationError("--trace-path", "at most 16 paths can be given");
+               for (std::string value : values) {
+                   while (value.size() > 1 && value.back() == '/') value.pop_back();
+                   if (value.empty() || value.find('\n') != std::string::npos) refuse("--trace-path", value, "a path");
+                   launch.library_options += "trace_path=" + value + "\n";
+               }
+           },
+           "trace only calls that name PATH or something below it, by name or by descriptor. May be repeated")
+        ->type_name("PATH")
+        ->expected(1)
+        ->allow_extra_args(false)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    app.add_option_function<std::string>(
+           "--trace-format",
+           [&request, &launch, implied](const std::string& value) {
+               implied();
+               if (value != "text" && value != "json" && value != "chrome")
+                   refuse("--trace-format", value, "'text', 'json' or 'chrome'");
+               request.trace_is_array = value == "chrome";
+               launch.library_options += "trace_format=" + value + "\n";
+           },
+           "text as strace's (the default), json: one object per line, or chrome: a file for Perfetto and "
+           "chrome://tracing "
+           "with a track per thread")
+        ->type_name("text|json|chrome");
+    app.add_flag_function(
+        "--trace-times",
+        [&launch, implied](std::int64_t) {
+            implied();
+            launch.library_options += "trace_times=1\n";
+        },
+        "in text: seconds since 1970 before each call, and how long it took after it");
+}
+
 void add_run_options(CLI::App& app, Request& request) {
     host::LaunchOptions& launch = request.launch;
     add_view_options(app, request);
@@ -173,6 +238,7 @@ void add_run_options(CLI::App& app, Request& request) {
            "log system calls to standard error or FILE; --trace=gate[:FILE] logs the calls of the gate")
         ->type_name("[=FILE]")
         ->expected(0, 1);
+    add_trace_options(app, request);
     app.add_option_function<std::string>(
            "--stats",
            [&request](const std::string& value) {
@@ -198,7 +264,10 @@ void add_run_options(CLI::App& app, Request& request) {
     app.add_flag("--no-landlock", launch.no_landlock, "leave out the second wall")->group("");
     app.add_flag("--no-namespaces", launch.no_namespaces, "leave out namespaces")->group("");
     app.add_option("--force-fallback", launch.force_fallback, "pretend that the kernel lacks these")->group("");
-    app.add_option("--library-options", launch.library_options, "further lines for the library OS")->group("");
+    app.add_option_function<std::string>(
+           "--library-options", [&launch](const std::string& value) { launch.library_options += value + "\n"; },
+           "further lines for the library OS")
+        ->group("");
 }
 
 struct Synopsis {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // `postern run`: launches, then reports on standard error what the user should know.
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -64,6 +65,17 @@ void to_stderr(std::string_view text) {
     [[maybe_unused]] ssize_t ignored = write(STDERR_FILENO, text.data(), text.size());
 }
 
+/// The last process has ended: whoever reads the trace as JSON finds it whole.
+void close_trace(const Request& request) {
+    if (!request.trace_is_array) return;
+    const std::string& path = request.launch.trace_path;
+    if (path.empty()) return to_stderr("\n]\n");
+    int file = open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (file < 0) return;
+    [[maybe_unused]] ssize_t ignored = write(file, "\n]\n", 3);
+    close(file);
+}
+
 }  // namespace
 
 int run(Request& request) {
@@ -74,6 +86,7 @@ int run(Request& request) {
         return error.status;
     }
     host::LaunchResult result = launched.take();
+    close_trace(request);
     for (const std::string& note : result.notes) complain(note);
     if (!request.launch.quiet) {
         std::string report = refusals(result, request.launch.verbose);

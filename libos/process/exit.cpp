@@ -9,6 +9,7 @@
 #include "libos/shared/stacks.hpp"
 #include "libos/signal/delivery.hpp"
 #include "libos/signal/queue.hpp"
+#include "libos/syscall/trace.hpp"
 #include "libos/time/timers.hpp"
 #include "libos/user.hpp"
 
@@ -136,6 +137,7 @@ void exit_thread(u32 status) {
     Thread& thread = current_thread();
     Process& process = *thread.process;
     leave_user_memory(thread, process.thread_count == 1 && process.is_context == 0);
+    drop_recent_calls(thread);
     LibOsStack* stack = thread.stack;
     bool last;
     {

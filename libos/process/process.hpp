@@ -43,6 +43,7 @@ enum Attention : u32 {
 };
 struct VforkReturn;
 struct LibOsStack;
+struct RecentCalls;
 struct Thread;
 using RestartFunction = Res<i64> (*)(Thread& thread);
 
@@ -88,6 +89,7 @@ struct Thread {
     u64 deadline[3] = {};        ///< of DEADLINE: runtime, deadline, period
     u32 io_priority = 0;         ///< ioprio_set(2)
     u32 timer_slack = 50000, default_timer_slack = 50000;
+    RecentCalls* recent_calls = nullptr;  ///< private heap; for the report of a crash, where that is asked for
 };
 
 enum class ProcessState : u32 { free, starting, running, stopped, zombie, reaped };

@@ -528,29 +528,75 @@ void put_flags(Text& text, std::string_view name, u64 value) {
     }
 }
 
+u32 argument_count(const CallText& call) {
+    Kinds kinds{call.kinds};
+    Kind kind;
+    u32 count = 0;
+    while (count < 6 && kinds.next(kind)) ++count;
+    return count;
+}
+
+u32 shown_before(const CallText& call) {
+    Kinds kinds{call.kinds};
+    Kind kind;
+    u32 count = 0;
+    while (count < 6 && kinds.next(kind) && !is_output(kind)) ++count;
+    return count;
+}
+
+u32 arguments_of_kind(const CallText& call, std::string_view name) {
+    Kinds kinds{call.kinds};
+    Kind kind;
+    u32 found = 0;
+    for (u32 index = 0; index < 6 && kinds.next(kind); ++index)
+        if (kind.name == name) found |= 1u << index;
+    return found;
+}
+
+bool result_is_hexadecimal(const CallText& call) {
+    Kind form = Kinds{call.kinds}.result();
+    return form.name == "ptr" || form.name == "hex";
+}
+
+void decode_argument(Text& text, const CallText& call, const u64 (&arguments)[6], u32 wanted, u64 result,
+                     ReadMemory read) {
+    Kinds kinds{call.kinds};
+    Kind kind;
+    for (u32 index = 0; index < 6 && kinds.next(kind); ++index)
+        if (index == wanted) return put_argument(text, kind, arguments, index, result, read);
+}
+
+void put_json(Text& text, std::string_view bytes, usize limit) {
+    for (char character : bytes) {
+        if (text.size() + 6 > limit) return;
+        u8 byte = static_cast<u8>(character);
+        if (byte == '"' || byte == '\\')
+            text.add('\\', character);
+        else if (byte < 32 || byte >= 127)
+            text.add("\\u00", Hex{byte, 2});
+        else
+            text.add(character);
+    }
+}
+
 u32 decode_enter(Text& text, const CallText& call, const u64 (&arguments)[6], ReadMemory read) {
     if (call.name != nullptr)
         text.add(call.name, '(');
     else
         text.add("call_", call.number, '(');
-    Kinds kinds{call.kinds};
-    Kind kind;
-    u32 index = 0;
-    for (; index < 6 && kinds.next(kind); ++index) {
-        if (is_output(kind)) break;
+    u32 count = shown_before(call);
+    for (u32 index = 0; index < count; ++index) {
         if (index != 0) text.add(", ");
-        put_argument(text, kind, arguments, index, 0, read);
+        decode_argument(text, call, arguments, index, 0, read);
     }
-    return index;
+    return count;
 }
 
 void decode_leave(Text& text, const CallText& call, const u64 (&arguments)[6], u32 shown, u64 result, ReadMemory read) {
-    Kinds kinds{call.kinds};
-    Kind kind;
-    for (u32 index = 0; index < 6 && kinds.next(kind); ++index) {
-        if (index < shown) continue;
+    u32 count = argument_count(call);
+    for (u32 index = shown; index < count; ++index) {
         if (index != 0) text.add(", ");
-        put_argument(text, kind, arguments, index, result, read);
+        decode_argument(text, call, arguments, index, result, read);
     }
     text.add(") = ");
     if (result > ~4096ull) {
@@ -564,8 +610,7 @@ void decode_leave(Text& text, const CallText& call, const u64 (&arguments)[6], u
             text.add("-1 errno ", error);
         return;
     }
-    Kind form = Kinds{call.kinds}.result();
-    if (form.name == "ptr" || form.name == "hex")
+    if (result_is_hexadecimal(call))
         text.add("0x", Hex{result});
     else
         text.add(static_cast<i64>(result));

@@ -22,6 +22,19 @@ u32 decode_enter(Text& text, const CallText& call, const u64 (&arguments)[6], Re
 /// The other arguments, ")" and the result. `shown` is what decode_enter returned.
 void decode_leave(Text& text, const CallText& call, const u64 (&arguments)[6], u32 shown, u64 result, ReadMemory read);
 
+/// One argument as the two above show it; `result` matters to what the call fills in.
+void decode_argument(Text& text, const CallText& call, const u64 (&arguments)[6], u32 index, u64 result,
+                     ReadMemory read);
+/// How many arguments the row describes, and how many of them can be shown before the call.
+u32 argument_count(const CallText& call);
+u32 shown_before(const CallText& call);
+/// Which arguments are of `kind`: bit 0 the first.
+u32 arguments_of_kind(const CallText& call, std::string_view kind);
+/// Is the result an address or another number that is read in hexadecimal?
+bool result_is_hexadecimal(const CallText& call);
+/// `bytes` as they stand in a JSON string, without its quotes; stops before `text` would hold more than `limit`.
+void put_json(Text& text, std::string_view bytes, usize limit);
+
 const char* errno_name(i32 error);    ///< "ENOENT"; null when unknown
 const char* errno_text(i32 error);    ///< "No such file or directory"
 const char* signal_name(u32 signal);  ///< "SIGINT"; null for real-time signals and nonsense

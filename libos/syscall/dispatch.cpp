@@ -9,7 +9,7 @@
 
 namespace postern::libos {
 
-bool g_trace_calls;
+bool g_watch_calls;
 
 namespace {
 
@@ -26,26 +26,27 @@ constexpr u16 kExpectedAbsent[] = {
 
 u64* g_reported;  // in the arena: one bit per call
 
-[[gnu::noinline]] void serve_traced(gate::Frame* frame, Thread& thread) {
-    const u64 number = static_cast<u32>(frame->original_rax);
-    const u64 arguments[6] = {frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9};
-    TraceLine line;
-    u32 shown = trace_enter(line, number, arguments);
-    u64 result;
-    if (number >= kCallLimit) {
-        result = static_cast<u64>(-static_cast<i64>(Errno::nosys));
-    } else {
-        auto served = call_functions()[number](thread, arguments);
-        result = served.ok() ? static_cast<u64>(served.value()) : static_cast<u64>(-static_cast<i64>(served.error()));
-    }
-    if (&current_thread() == &thread) {
-        trace_leave(line, number, arguments, shown, result);
-    } else {
-        // The call ended a vfork context: this is the parent's thread again, and the result is its vfork's.
-        line.clear();
-        trace_resumed(line, result);
-    }
+u64 serve(Thread& thread, u64 number, Arguments arguments) {
+    if (number >= kCallLimit) return static_cast<u64>(-static_cast<i64>(Errno::nosys));
+    auto served = call_functions()[number](thread, arguments);
+    return served.ok() ? static_cast<u64>(served.value()) : static_cast<u64>(-static_cast<i64>(served.error()));
+}
+
+[[gnu::noinline]] void serve_traced(gate::Frame* frame, Thread& thread, u64 number, Arguments arguments) {
+    TracedCall call{thread, number, arguments};
+    u64 result = serve(thread, number, arguments);
+    if (&current_thread() == &thread)
+        call.returned(result);
+    else
+        call.resumed(result);
     frame->rax = result;
+}
+
+[[gnu::noinline]] void serve_watched(gate::Frame* frame, Thread& thread) {
+    const u64 number = frame->original_rax;
+    const u64 arguments[6] = {frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9};
+    if (g_trace.recent || call_is_wanted(number)) return serve_traced(frame, thread, number, arguments);
+    frame->rax = serve(thread, number, arguments);
 }
 
 }  // namespace
@@ -56,8 +57,8 @@ void serve_system_call(gate::Frame* frame) {
     const u64 number = static_cast<u32>(frame->rax);  // the kernel, too, looks at eax only
     frame->original_rax = number;
     ++control->system_calls;
-    if (g_trace_calls) [[unlikely]] {
-        serve_traced(frame, thread);
+    if (g_watch_calls) [[unlikely]] {
+        serve_watched(frame, thread);
     } else if (number < kCallLimit) [[likely]] {
         const u64 arguments[6] = {frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9};
         auto result = call_functions()[number](thread, arguments);
@@ -98,10 +99,12 @@ void read_options(const char* options) {
         usize end = at;
         while (end < text.size() && text[end] != '\n') ++end;
         std::string_view line{text.data() + at, end - at};
-        if (line == "trace=calls") g_trace_calls = true;
         if (line == "verbose=1") g_verbose = true;
+        if (line.starts_with("trace")) read_trace_option(line);
         at = end + 1;
     }
+    g_watch_calls = g_trace.calls || g_trace.recent;
+    begin_trace();
 }
 
 }  // namespace postern::libos

@@ -355,6 +355,62 @@ class Reports(Case):
         alone = self.requests(once)
         self.assertLessEqual(self.requests("for (1..200) {%s}" % once), alone + 2)
 
+    def traced(self, *words):
+        """The names of the calls that were traced, in order."""
+        outcome = run("--quiet", *words)
+        return re.findall(r"^\[\d+\] (\w+)\(", outcome.err, re.M)
+
+    def test_trace_filters(self):
+        all_calls = set(self.traced("--trace", "--", "cat", "/etc/passwd"))
+        self.assertTrue({"openat", "read", "mmap", "brk", "exit_group"} <= all_calls)
+        self.assertEqual(set(self.traced("--trace-filter=openat,brk", "--", "cat", "/etc/passwd")), {"openat", "brk"})
+        self.assertEqual(set(self.traced("--trace-filter=trace=!%desc,%file", "--", "cat", "/etc/passwd")) &
+                         {"openat", "read", "mmap", "fstat", "newfstatat", "close"}, set())
+        self.assertTrue({"brk", "exit_group"} <= set(self.traced("--trace-filter=!%desc", "--", "cat", "/etc/passwd")))
+        self.assertEqual(set(self.traced("--trace-filter=/^exit", "--", "true")), {"exit_group"})
+        self.assertEqual(set(self.traced("--trace-filter=memory", "--", "true")) - {"mmap", "munmap", "mprotect", "brk"}, set())
+        self.assertEqual(self.traced("--trace-filter=none", "--", "true"), [])
+        self.assertEqual(self.traced("--trace-filter=?nonsense,%ipc", "--", "true"), [])
+        self.assertIn("Did you mean 'openat'", run("--trace-filter=openta", "--", "true").err)
+
+    def test_trace_paths(self):
+        script = "cd /etc; cat passwd group >/dev/null; cat /dev/null"
+        outcome = run("--quiet", "--trace-path=/etc/passwd", "--", "sh", "-c", script)
+        calls = re.findall(r"^\[\d+\] (.*)", outcome.err, re.M)
+        self.assertTrue(any(re.match(r'openat\(AT_FDCWD, "passwd", O_RDONLY', call) for call in calls), calls)
+        self.assertTrue(any(call.startswith("read(") for call in calls), calls)
+        self.assertFalse(any("group" in call or "null" in call or "/etc\"" in call for call in calls), calls)
+        outcome = run("--quiet", "--trace-path=/etc/", "--trace-filter=openat", "--", "sh", "-c", script)
+        self.assertEqual(outcome.err.count('"group"'), 1)
+
+    def test_trace_times(self):
+        lines = run("--quiet", "--trace-times", "--trace-filter=openat", "--", "true").err.splitlines()
+        self.assertTrue(lines)
+        for line in lines:
+            self.assertRegex(line, r"^\[\d+\] \d{9,}\.\d{6} openat\(.* <\d+\.\d{6}>$")
+
+    def test_trace_as_json(self):
+        script = "(exit 3); ls -l '/a\"\\\\\001' 2>/dev/null; exit 0"
+        outcome = run("--quiet", "--trace-format=json", "--", "sh", "-c", script)
+        records = [json.loads(line) for line in outcome.err.splitlines()]
+        self.assertGreater(len({record["pid"] for record in records}), 2)
+        ends = [record["arguments"] for record in records if record["call"] == "exit_group"]
+        self.assertIn(["3"], ends)
+        failed = [record for record in records if record.get("error") == "ENOENT"]
+        self.assertTrue(failed)
+        self.assertTrue(all(record["result"] == -1 and record["seconds"] >= 0 for record in failed))
+
+    def test_trace_for_chrome(self):
+        with tempfile.TemporaryDirectory() as directory:
+            os.chmod(directory, 0o777)
+            self.expect(run("--trace=" + directory + "/log", "--trace-format=chrome", "--", "sh", "-c", "ls / >/dev/null; true"))
+            with open(directory + "/log", encoding="utf-8") as file:
+                events = json.load(file)
+        calls = [event for event in events if event["ph"] == "X"]
+        self.assertGreater(len({event["tid"] for event in calls}), 1)
+        self.assertTrue(all(event["dur"] >= 0 and event["ts"] > 0 for event in calls))
+        self.assertTrue({"sh", "ls"} <= {event["args"]["name"] for event in events if event["ph"] == "M"})
+
     def test_stats_json(self):
         outcome = run("--quiet", "--stats=json", "--", "ls", "/")
         self.expect(outcome)

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <fstream>
 #include <map>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@ namespace {
 struct Row {
     int number;
     std::string name, level, kinds, note, area;
+    std::set<std::string> classes;
 };
 
 std::map<int, Row> g_rows;
@@ -29,11 +31,32 @@ void add(int number, const char* name, const char* level, const char* kinds, con
     // `misc` only refuses: a row of another area replaces its own.
     if (known != g_rows.end() && !known->second.area.empty() && known->second.area != "misc")
         g_problems.push_back(std::string{name} + ": rows in " + known->second.area + " and " + g_area);
-    g_rows[number] = {number, name, level, kinds, note, g_area};
+    g_rows[number] = {number, name, level, kinds, note, g_area, {}};
+}
+
+void add_class(const char* name, const char* calls) {
+    std::istringstream words{calls};
+    for (std::string word; words >> word;) {
+        bool found = false;
+        for (auto& [number, row] : g_rows)
+            if (row.name == word) found = row.classes.insert(name).second;
+        if (!found) g_problems.push_back(std::string{"class "} + name + ": " + word + " is no call, or named twice");
+    }
+}
+
+/// What the rows themselves say: the kinds of their arguments and of their result.
+void derive_classes() {
+    for (auto& [number, row] : g_rows) {
+        std::istringstream words{row.kinds};
+        for (std::string word; words >> word;) {
+            if (word == "path") row.classes.insert("file");
+            if ((word == "fd" || word == "fds") && row.classes.count("network") == 0) row.classes.insert("desc");
+        }
+    }
 }
 
 void collect() {
-#define NAME(number, name) g_rows[number] = {number, name, "absent", "", "", ""};
+#define NAME(number, name) g_rows[number] = {number, name, "absent", "", "", "", {}};
 #include "libos/syscall/names.inc"
 #undef NAME
 #define CALL(number, name, level, function, kinds, note) add(number, name, #level, kinds, note);
@@ -54,6 +77,10 @@ void collect() {
     g_area = "ipc";
 #include "libos/ipc/calls.inc"
 #undef CALL
+#define CLASS(name, calls) add_class(name, calls);
+#include "libos/syscall/classes.inc"
+#undef CLASS
+    derive_classes();
 }
 
 std::string markdown() {
@@ -81,6 +108,12 @@ std::string quoted(const std::string& text) {
     return out + "\"";
 }
 
+std::string joined(const std::set<std::string>& words) {
+    std::string out;
+    for (auto& word : words) out += (out.empty() ? "" : " ") + word;
+    return out;
+}
+
 std::string json() {
     std::ostringstream out;
     out << "[\n";
@@ -90,7 +123,7 @@ std::string json() {
         first = false;
         out << "  {\"number\": " << number << ", \"name\": " << quoted(row.name) << ", \"level\": " << quoted(row.level)
             << ", \"area\": " << quoted(row.area) << ", \"arguments\": " << quoted(row.kinds)
-            << ", \"note\": " << quoted(row.note) << "}";
+            << ", \"classes\": " << quoted(joined(row.classes)) << ", \"note\": " << quoted(row.note) << "}";
     }
     out << "\n]\n";
     return out.str();
