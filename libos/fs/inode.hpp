@@ -164,6 +164,7 @@ public:
     Res<i64> ioctl(Thread&, u32, u64) override { return Failure{Errno::badf}; }
     Res<void> map(u64, u64, u64, u32, bool) override { return Failure{Errno::badf}; }
     Res<void> stat(Thread& thread, Stat& stat) override;
+    bool is_directory() const override { return (stat_.st_mode & kTypeMask) == kTypeDirectory; }
 
 private:
     Stat stat_;  ///< as it was when opened

@@ -293,9 +293,11 @@ Res<u64> Space::map_locked(u64 address, u64 size, u32 prot, u32 flags, File* fil
         replace = overlaps(address, address + size);
         if (replace && (flags & kMapFlagFixedNoReplace) != 0) return Failure{Errno::exist};
     } else if ((flags & kMapFlag32Bit) != 0) {
-        u64 found = tree_.find_gap(size, 0x4000'0000, 0x8000'0000);
-        if (found == 0) return Failure{Errno::nomem};
-        address = found;
+        constexpr u64 kLow32 = 0x4000'0000, kHigh32 = 0x8000'0000;
+        address = page_floor(address);
+        if (address < low || address > kHigh32 || size > kHigh32 - address || overlaps(address, address + size))
+            address = tree_.find_gap(size, kLow32, kHigh32);
+        if (address == 0) return Failure{Errno::nomem};
     } else {
         address = TRY(find_locked(address < low ? 0 : address, size, low, high));
     }

@@ -303,6 +303,13 @@ static void descriptors(void) {
     sprintf(name, "/proc/self/fd/%d", only);
     int again = open(name, O_RDONLY);
     CHECK(again >= 0 && read(again, &byte, 1) == 1 && byte == '0');
+    // Directories to walk from: of the host, of memory.
+    for (int index = 0; index < 2; ++index) {
+        int directory = open(index == 0 ? "/usr" : "/tmp", O_PATH | O_DIRECTORY);
+        CHECK(fstatat(directory, index == 0 ? "lib" : ".", &status, AT_SYMLINK_NOFOLLOW) == 0);
+        FAILS(syscall(SYS_getdents64, directory, name, sizeof name), EBADF);
+        close(directory);
+    }
     pid_t child = fork();
     if (child == 0) _exit(lseek(second, 5, SEEK_SET) == 5 ? 0 : 1);
     waitpid(child, NULL, 0);

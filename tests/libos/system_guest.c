@@ -61,6 +61,17 @@ static void locks(void) {
 }
 
 /// A file's mapping that grows by moving shows the file and nothing else.
+static void low_addresses(void) {
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT | MAP_NORESERVE;
+    char* wanted = (char*)0x50000000;
+    CHECK(mmap(wanted, 1 << 20, PROT_READ | PROT_WRITE, flags, -1, 0) == wanted);
+    char* other = mmap(wanted, 1 << 20, PROT_READ | PROT_WRITE, flags, -1, 0);
+    CHECK(other != MAP_FAILED && other != wanted && (unsigned long)other < 0x80000000ul);
+    other[0] = wanted[0] = 1;
+    munmap(other, 1 << 20);
+    munmap(wanted, 1 << 20);
+}
+
 static void grow(void) {
     int fd = memfd_create("grow", 0);
     const size_t small = 100 << 12, large = 200 << 12;
@@ -243,6 +254,7 @@ int main(int count, char** arguments) {
         const char* name;
         void (*run)(void);
     } parts[] = {{"locks", locks},
+                 {"low_addresses", low_addresses},
                  {"grow", grow},
                  {"seals", seals},
                  {"timers", timers},
