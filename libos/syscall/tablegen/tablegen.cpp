@@ -76,6 +76,8 @@ void collect() {
 #include "libos/fs/calls.inc"
     g_area = "ipc";
 #include "libos/ipc/calls.inc"
+    g_area = "net";
+#include "libos/net/calls.inc"
 #undef CALL
 #define CLASS(name, calls) add_class(name, calls);
 #include "libos/syscall/classes.inc"

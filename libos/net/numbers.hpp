@@ -14,14 +14,13 @@ enum MessageFlags : u32 {
     kMessageDontWait = 0x40,
     kMessageEndOfRecord = 0x80,
     kMessageWaitAll = 0x100,
+    kMessageErrorQueue = 0x2000,
     kMessageNoSignal = 0x4000,
     kMessageWaitForOne = 0x10000,
     kMessageCloseOnExec = 0x40000000,
 };
 
-inline constexpr u32 kFamilyUnix = 1;
 inline constexpr u32 kSocketNonBlocking = 04000, kSocketCloseOnExec = 02000000, kSocketTypeMask = 0xf;
-inline constexpr u32 kLevelSocket = 1;
 inline constexpr u32 kControlRights = 1, kControlCredentials = 2;
 
 struct UserMessage {  // struct user_msghdr
