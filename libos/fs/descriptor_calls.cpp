@@ -153,8 +153,8 @@ Res<i64> add_seals(File& file, u32 seals) {
 }
 
 Res<i64> set_flags(File& file, u32 flags) {
-    // O_ASYNC is kept out: nobody would send the signals.
-    constexpr u32 kChangeable = kAppendFlag | kNonBlockFlag | kDirectFlag | kNoAccessTimeFlag;
+    // O_ASYNC is remembered only: nobody sends the signals (docs/limitations.md).
+    constexpr u32 kChangeable = kAsyncFlag | kAppendFlag | kNonBlockFlag | kDirectFlag | kNoAccessTimeFlag;
     if ((file.status_flags & kPathFlag) != 0) return Failure{Errno::badf};
     file.status_flags = (file.status_flags & ~kChangeable) | (flags & kChangeable);
     return 0;
@@ -306,7 +306,8 @@ Res<i64> sys_ioctl(Thread& thread, Arguments arguments) {
         }
         case kAsync: {
             i32 on = TRY(read_user<i32>(arguments[2]));
-            if (on != 0) return Failure{Errno::notty};
+            if (file->wait_queue() == nullptr && file->host_handle() == gate::kNoHandle) return Failure{Errno::notty};
+            file->status_flags = on != 0 ? file->status_flags | kAsyncFlag : file->status_flags & ~u32{kAsyncFlag};
             return 0;
         }
         case kReadable: {
