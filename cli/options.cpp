@@ -28,9 +28,6 @@ struct Stranger {
     std::string_view advice;
 };
 constexpr Stranger kStrangers[] = {
-    {"-t", "Standard streams are handed on as they are; there is no pseudo-terminal yet."},
-    {"--tty", "Standard streams are handed on as they are; there is no pseudo-terminal yet."},
-    {"-it", "Use -i; there is no pseudo-terminal yet."},
     {"-d", "Use your shell's & or a service manager."},
     {"--detach", "Use your shell's & or a service manager."},
     {"--rm", "Nothing is left behind anyway."},
@@ -194,6 +191,9 @@ void add_run_options(CLI::App& app, Request& request) {
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     app.add_flag("-i,--interactive", launch.keep_stdin,
                  "hand on standard input even if it is a terminal (files and pipes always are)");
+    app.add_flag("-t,--tty", launch.terminal,
+                 "give the program a terminal of its own, connected to the one that this command runs in; -it is the "
+                 "same");
     app.add_option_function<std::string>(
            "--timeout",
            [&launch](const std::string& value) {
@@ -277,6 +277,7 @@ struct Synopsis {
 constexpr Synopsis kSynopses[] = {
     {"run", "postern run [OPTIONS] [--] PROGRAM [ARGUMENT ...]",
      "  postern run -- bash -c 'for i in 3 1 2; do echo $i; done | sort'\n"
+     "  postern run -t -- bash\n"
      "  postern run -v ~/project:/src:rw -w /src -- make\n"
      "  postern run --timeout 10s --memory 512m -- python3 untrusted.py\n"
      "  postern run --root /srv/debian -- /bin/sh\n",
@@ -357,6 +358,10 @@ bool split(const CLI::App& app, std::span<char* const> words, std::vector<std::s
             break;
         }
         if (word.size() < 2 || word[0] != '-') break;
+        if (word == "-it" || word == "-ti") {
+            options.insert(options.end(), {"-i", "-t"});
+            continue;
+        }
         bool is_long = word[1] == '-';
         usize equals = is_long ? word.find('=') : std::string::npos;
         const CLI::Option* option = app.get_option_no_throw(is_long ? word.substr(0, equals) : word.substr(0, 2));

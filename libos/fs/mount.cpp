@@ -9,6 +9,7 @@
 #include "libos/fs/path.hpp"
 #include "libos/fs/tmpfs.hpp"
 #include "libos/gate.hpp"
+#include "libos/tty/devices.hpp"
 
 namespace postern::libos {
 
@@ -63,6 +64,7 @@ Res<InodeRef> make_root(const Mount& mount) {
     if (mount.kind == static_cast<u32>(MountKind::served)) {
         if (equal(path, "/proc") && create_proc_tree != nullptr) return create_proc_tree();
         if (equal(path, "/dev") && create_dev_tree != nullptr) return create_dev_tree();
+        if (equal(path, "/dev/pts") && create_pts_tree != nullptr) return create_pts_tree();
         if (equal(path, "/sys") && create_sys_tree != nullptr) return create_sys_tree();
         return make_memory_tree(0555, 0, 0);
     }
@@ -126,7 +128,10 @@ Res<void> initialize_file_systems() {
     each_line(options, "private=", [&](std::string_view path) { note(add(path, MountKind::memory)); });
     each_line(options, "served=", [&](std::string_view path) {
         note(add(path, MountKind::served));
-        if (equal(path, "/dev")) note(add("/dev/shm", MountKind::memory));
+        if (equal(path, "/dev")) {
+            note(add("/dev/shm", MountKind::memory));
+            note(add("/dev/pts", MountKind::served));
+        }
     });
     each_line(options, "host=", [&](std::string_view path) { note(add(path, MountKind::host)); });
     for (Mount* mount = g_mounts; mount != nullptr; mount = mount->next)

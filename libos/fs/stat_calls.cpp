@@ -47,7 +47,8 @@ struct StatFs {  // struct statfs of x86-64
 };
 static_assert(sizeof(StatFs) == 120);
 
-constexpr i64 kTmpfsMagic = 0x01021994, kProcMagic = 0x9fa0, kSysfsMagic = 0x62656572, kExt4Magic = 0xef53;
+constexpr i64 kTmpfsMagic = 0x01021994, kProcMagic = 0x9fa0, kSysfsMagic = 0x62656572, kExt4Magic = 0xef53,
+              kPtsMagic = 0x1cd1;
 constexpr i64 kReadOnlyMount = 1, kNoSuid = 2, kNoDev = 4, kValid = 0x20, kRelativeAccess = 0x1000;
 
 bool equal(const char* a, std::string_view b) { return strlen(a) == b.size() && memcmp(a, b.data(), b.size()) == 0; }
@@ -62,6 +63,8 @@ Res<i64> put_statfs(u64 user, std::string_view path, bool inside, bool memory, b
     const Mount* mount = inside ? mount_of(path) : nullptr;
     if (mount != nullptr && equal(mount->path, "/proc")) {
         out.type = kProcMagic;
+    } else if (mount != nullptr && equal(mount->path, "/dev/pts")) {
+        out.type = kPtsMagic;
     } else if (mount != nullptr && equal(mount->path, "/sys")) {
         out.type = kSysfsMagic;
     } else if (inside || memory) {

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// /dev: the memory devices, links to descriptors, and the place for /dev/shm. No terminals: opening /dev/tty answers
-// ENXIO, as for a process without a controlling terminal.
+// /dev: the memory devices, the doors to terminals, links to descriptors, and the places for /dev/pts and /dev/shm.
 #include <linux/fcntl.h>
 
 #include "base/memory.hpp"
 #include "libos/proc/node.hpp"
 #include "libos/process/process.hpp"
+#include "libos/tty/devices.hpp"
 #include "libos/user.hpp"
 
 namespace postern::libos {
 
 namespace {
 
-enum class Device : u32 { null, zero, full, random, terminal };
+enum class Device : u32 { null, zero, full, random, terminal, multiplexer };
 
 class DeviceFile final : public File {
 public:
@@ -76,6 +76,8 @@ constexpr struct {
 } kEntries[] = {
     {"full", Device::full, 0x107, nullptr},
     {"null", Device::null, 0x103, nullptr},
+    {"ptmx", Device::multiplexer, kMultiplexerDevice, nullptr},
+    {"pts", Device::null, 0, ""},
     {"random", Device::random, 0x108, nullptr},
     {"tty", Device::terminal, 0x500, nullptr},
     {"urandom", Device::random, 0x109, nullptr},
@@ -102,7 +104,8 @@ public:
     Res<FileRef> open(Thread& thread, u32 open_flags) override {
         const auto& entry = kEntries[index_];
         if (is_directory()) return Inode::open(thread, open_flags);
-        if (entry.device == Device::terminal) return Failure{Errno::nxio};
+        if (entry.device == Device::terminal) return open_controlling_terminal(thread, open_flags);
+        if (entry.device == Device::multiplexer) return open_multiplexer(thread, open_flags);
         auto* file = TRY(make_file<DeviceFile>(entry.device, open_flags));
         return FileRef{file};
     }

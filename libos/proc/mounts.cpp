@@ -18,6 +18,7 @@ Row describe(const Mount& mount) {
     if (mount.kind == static_cast<u32>(MountKind::host)) return {"postern", "postern", "rw,relatime"};
     if (mount.kind == static_cast<u32>(MountKind::memory)) return {"tmpfs", "tmpfs", "rw,nosuid,nodev,relatime"};
     if (same(path, "/proc")) return {"proc", "proc", "rw,nosuid,nodev,noexec,relatime"};
+    if (same(path, "/dev/pts")) return {"devpts", "devpts", "rw,nosuid,noexec,relatime,gid=5,mode=620,ptmxmode=666"};
     if (same(path, "/sys")) return {"sysfs", "sysfs", "ro,nosuid,nodev,noexec,relatime"};
     return {"devtmpfs", "devtmpfs", "rw,nosuid,noexec,relatime"};
 }

@@ -8,6 +8,8 @@
 #include "libos/proc/node.hpp"
 #include "libos/process/process.hpp"
 #include "libos/time/timers.hpp"
+#include "libos/tty/devices.hpp"
+#include "libos/tty/session.hpp"
 #include "libos/user.hpp"
 
 namespace postern::libos {
@@ -77,9 +79,12 @@ Res<void> write_stat(const Subject& subject, ProcText& text) {
     Memory memory = memory_of(subject);
     Handlers handlers = handlers_of(process);
     u64 cpu = cpu_time(subject) / kTick;
+    u32 number = 0, group = foreground_of(process, number);
+    u32 terminal = group == ~0u ? 0 : terminal_device(number);
+    i32 foreground = group == ~0u ? -1 : static_cast<i32>(group);
     i32 nice = thread != nullptr ? thread->nice : 0;
     text.add(thread != nullptr ? thread->tid : process.pid, " (", name_of(subject), ") ", state_of(subject), ' ',
-             parent_of(process), ' ', process.pgid, ' ', process.sid, " 0 -1 4194304 0 0 0 0 ", cpu, " 0 ",
+             parent_of(process), ' ', process.pgid, ' ', process.sid, ' ', terminal, ' ', foreground, " 4194304 0 0 0 0 ", cpu, " 0 ",
              process.cpu_user_children / kTick, ' ', process.cpu_system_children / kTick, ' ', 20 + nice, ' ', nice,
              ' ', process.thread_count, " 0 ", process.start_time / kTick, ' ', memory.mapped, ' ',
              memory.accessible / kPageSize, " 18446744073709551615 ", memory.code_start, ' ', memory.code_end, ' ',

@@ -6,6 +6,7 @@
 #include "libos/proc/system.hpp"
 #include "libos/process/table.hpp"
 #include "libos/shared/arena.hpp"
+#include "libos/tty/terminal.hpp"
 
 namespace postern::libos {
 
@@ -145,6 +146,15 @@ constexpr Node kRandom[] = {
     file("poolsize", constant<"256\n">),
     file("uuid", write_fresh_uuid),
 };
+Res<void> write_terminal_count(const Subject&, ProcText& text) {
+    text.add(terminal_count(), '\n');
+    return {};
+}
+constexpr Node kPty[] = {
+    file("max", constant<"4096\n">),
+    file("nr", write_terminal_count),
+    file("reserve", constant<"1024\n">),
+};
 constexpr Node kKernel[] = {
     file("cap_last_cap", constant<"40\n">),
     file("core_pattern", constant<"core\n">),
@@ -160,6 +170,7 @@ constexpr Node kKernel[] = {
     file("overflowuid", constant<"65534\n">),
     file("perf_event_paranoid", constant<"4\n">),
     setting("pid_max", write_limit<&Settings::number_limit>, store_limit<&Settings::number_limit, 301, 4194304>),
+    directory("pty", kPty),
     directory("random", kRandom),
     file("randomize_va_space", constant<"2\n">),
     file("sem", constant<"32000\t1024000000\t500\t32000\n">),
@@ -172,6 +183,8 @@ constexpr Node kKernel[] = {
     file("version", write_version),
     empty("yama"),
 };
+constexpr Node kTty[] = {file("ldisc_autoload", constant<"0\n">), file("legacy_tiocsti", constant<"0\n">)};
+constexpr Node kSettingsOfDevices[] = {directory("tty", kTty)};
 constexpr Node kVm[] = {
     setting("max_map_count", write_limit<&Settings::mapping_limit>,
             store_limit<&Settings::mapping_limit, 0, 0x7fff'ffff>),
@@ -229,7 +242,7 @@ constexpr Node kSysNodes[] = {
 
 }  // namespace
 
-const Node kProcSysNodes[kProcSysCount] = {directory("fs", kFs), directory("kernel", kKernel),
+const Node kProcSysNodes[kProcSysCount] = {directory("dev", kSettingsOfDevices), directory("fs", kFs), directory("kernel", kKernel),
                                            directory("net", kNetwork), directory("vm", kVm)};
 const Node kSysRoot = directory("sys", kSysNodes);
 

@@ -13,7 +13,7 @@ inline constexpr char kSystemNode[] = "postern";
 Res<void> write_configuration(const Subject& subject, ProcText& text);  ///< /proc/config.gz
 
 /// What lies in /proc/sys, for the table of /proc.
-inline constexpr u32 kProcSysCount = 4;
+inline constexpr u32 kProcSysCount = 5;
 extern const Node kProcSysNodes[kProcSysCount];
 
 }  // namespace postern::libos

@@ -11,6 +11,7 @@
 #include "libos/shared/layout.hpp"
 #include "libos/shared/stacks.hpp"
 #include "libos/time/timers.hpp"
+#include "libos/tty/console.hpp"
 
 namespace postern::libos {
 
@@ -117,7 +118,10 @@ Res<Process*> create_first_process(const gate::LibOsParameters& parameters) {
     process->timers = TRY(create_timers());
     process->space = TRY(Space::create());
     process->start_time = monotonic_now();
-    TRY(install_standard_streams(*process->files));
+    if (console_wanted())
+        TRY(install_console(*process->files));
+    else
+        TRY(install_standard_streams(*process->files));
     return process;
 }
 

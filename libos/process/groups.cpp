@@ -2,6 +2,7 @@
 // Process numbers, process groups and sessions (credentials(7), setpgid(2), setsid(2)).
 #include "libos/process/calls.hpp"
 #include "libos/process/table.hpp"
+#include "libos/tty/session.hpp"
 
 namespace postern::libos {
 
@@ -22,6 +23,35 @@ bool group_exists(u32 group) {
 }
 
 }  // namespace
+
+bool group_is_orphaned(u32 group, const Process* leaving) {
+    ProcessTable& table = process_table();
+    for (Process* member = table.processes.front(); member != nullptr; member = table.processes.next(*member)) {
+        if (member->pgid != group || member == leaving || member->state == ProcessState::zombie) continue;
+        const Process* parent = member->parent;
+        if (parent != nullptr && parent->pgid != group && parent->sid == member->sid) return false;
+    }
+    return true;
+}
+
+void hang_up_orphaned_group(Process& member, const Process* parent, const Process* leaving) {
+    const u32 group = member.pgid;
+    if (parent == nullptr || parent->pgid == group || parent->sid != member.sid) return;
+    ProcessTable& table = process_table();
+    bool stopped = false;
+    for (Process* other = table.processes.front(); other != nullptr; other = table.processes.next(*other))
+        stopped = stopped || (other->pgid == group && other->state == ProcessState::stopped);
+    if (!stopped || !group_is_orphaned(group, leaving)) return;
+    send_kernel_signal_to_group(group, kSigHup);
+    send_kernel_signal_to_group(group, kSigCont);
+}
+
+u32 session_of_group(u32 group) {
+    ProcessTable& table = process_table();
+    for (Process* process = table.processes.front(); process != nullptr; process = table.processes.next(*process))
+        if (process->pgid == group) return process->sid;
+    return 0;
+}
 
 Res<i64> sys_getpid(Thread& thread, Arguments) { return static_cast<i64>(thread.process->pid); }
 Res<i64> sys_gettid(Thread& thread, Arguments) { return static_cast<i64>(thread.tid); }
@@ -79,6 +109,8 @@ Res<i64> sys_setsid(Thread& thread, Arguments) {
     if (self.sid == self.pid || group_exists(self.pid)) return Failure{Errno::perm};
     self.sid = self.pid;
     self.pgid = self.pid;
+    self.terminal = 0;
+    self.terminal_old_group = 0;
     return static_cast<i64>(self.pid);
 }
 

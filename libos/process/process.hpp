@@ -144,6 +144,8 @@ struct Process {
     u32 is_context = 0;      ///< a vfork context: shares its picoprocess with its parent
     u64 cpu_time = 0;        ///< nanoseconds, final, once a zombie
     u64 io_reserved[4] = {};
+    u64 terminal = 0;            ///< controlling terminal: Terminal::id, 0 or stale: none (tty/terminal.hpp)
+    u32 terminal_old_group = 0;  ///< of a session leader whose terminal hung up: its last foreground group
     i32 oom_score_adjustment = 0;  ///< /proc/PID/oom_score_adj: stored only
 };
 

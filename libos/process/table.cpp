@@ -10,6 +10,7 @@
 #include "libos/shared/arena.hpp"
 #include "libos/shared/layout.hpp"
 #include "libos/time/timers.hpp"
+#include "libos/tty/session.hpp"
 
 namespace postern::libos {
 
@@ -163,6 +164,7 @@ Res<Process*> process_copy(Process& from) {
     process->dumpable = from.dumpable;
     process->no_new_privileges = from.no_new_privileges;
     process->personality = from.personality;
+    process->terminal = from.terminal;
     process->start_stack = from.start_stack;
     process->oom_score_adjustment = from.oom_score_adjustment;
     process->space = from.space;
@@ -227,10 +229,12 @@ bool report_zombie(Process& process) {
 }  // namespace
 
 void become_zombie(Process& process, u32 status) {
+    leave_session_terminal(process, true);
     Process* heir = process.children.empty() ? nullptr : new_parent_for_children(process);
     while (Process* child = process.children.front()) {
         undoable_unlink(process_table().lock, child->in_parent);
         child->parent = heir;
+        hang_up_orphaned_group(*child, &process, nullptr);
         if (heir != nullptr) undoable_push_back(process_table().lock, heir->children, *child);
         if (child->parent_death_signal != 0 && child->state != ProcessState::zombie) {
             SignalInfo info;
@@ -243,6 +247,7 @@ void become_zombie(Process& process, u32 status) {
         if (child->state == ProcessState::zombie) report_zombie(*child);
         undo_commit(process_table().lock);
     }
+    hang_up_orphaned_group(process, process.parent, &process);
     process.exit_status = status;
     process.host_id = 0;
     process.carrier_id = 0;

@@ -11,7 +11,7 @@ inline constexpr u32 kOutside = 1;  ///< the number of what is no member: see cr
 inline constexpr u32 kNumberBuckets = 256;
 inline constexpr u32 kFutexBuckets = 1024;
 
-enum ArenaRoot : u32 { kRootProcesses = 0, kRootSharedFutexes = 1, kRootSettings = 2 };
+enum ArenaRoot : u32 { kRootProcesses = 0, kRootSharedFutexes = 1, kRootSettings = 2, kRootTerminals = 12 };
 
 struct ProcessTable {
     SharedLock lock;
@@ -52,6 +52,13 @@ void notify_parent(Process& child, i32 code, i32 status);
 /// The last thread is gone (or the host killed the process): children find a new parent, the process becomes a zombie
 /// or vanishes.
 void become_zombie(Process& process, u32 status);
+
+/// A group is orphaned when no member's parent could continue it: nobody would ever do so. `leaving` does not count.
+bool group_is_orphaned(u32 group, const Process* leaving);
+/// `member`'s group may have lost with `parent` whoever could continue it: stopped members are hung up and continued.
+void hang_up_orphaned_group(Process& member, const Process* parent, const Process* leaving);
+/// 0: there is no such group.
+u32 session_of_group(u32 group);
 
 /// Text in the arena shared by fork: command lines and environments. Null when memory is short.
 char* text_create(std::string_view text);

@@ -7,6 +7,7 @@
 #include "libos/signal/frame.hpp"
 #include "libos/signal/queue.hpp"
 #include "libos/time/timers.hpp"
+#include "libos/tty/console.hpp"
 
 namespace postern::libos {
 
@@ -35,21 +36,10 @@ void settle_restart(gate::Frame& frame, const SignalAction* handler) {
     frame.original_rax = gate::kNoSystemCall;
 }
 
-/// A group is orphaned when no member's parent could continue it: nobody would ever do so.
-bool group_is_orphaned(const Process& process) {
-    ProcessTable& table = process_table();
-    for (Process* member = table.processes.front(); member != nullptr; member = table.processes.next(*member)) {
-        if (member->pgid != process.pgid || member->state == ProcessState::zombie) continue;
-        const Process* parent = member->parent;
-        if (parent != nullptr && parent->pgid != process.pgid && parent->sid == process.sid) return false;
-    }
-    return true;
-}
-
 void stop_process(Thread& thread, u32 signal) {
     Process& process = *thread.process;
     Guard table_guard{process_table_lock()};
-    if (signal != kSigStop && group_is_orphaned(process)) return;
+    if (signal != kSigStop && group_is_orphaned(process.pgid, nullptr)) return;
     {
         Guard guard{process.lock};
         // A SIGCONT or SIGKILL that came since has precedence.
@@ -178,7 +168,7 @@ void signal_foreground(u32 signal) {
             if (process->state != ProcessState::zombie) send_signal(*process, info);
         return;
     }
-    u32 group = table.first->pgid;
+    u32 group = console_foreground() != 0 ? console_foreground() : table.first->pgid;
     for (Process* process = table.processes.front(); process != nullptr; process = table.processes.next(*process))
         if (process->pgid == group && process->state != ProcessState::zombie) send_signal(*process, info);
 }
@@ -209,7 +199,12 @@ void serve_requests(u32 external) {
     }
     if ((external & gate::kExternalInterrupt) != 0) signal_foreground(kSigInt);
     if ((external & gate::kExternalQuit) != 0) signal_foreground(kSigQuit);
-    if ((external & gate::kExternalWindow) != 0) signal_foreground(kSigWinch);
+    if ((external & gate::kExternalWindow) != 0) {
+        if (console_present())
+            console_input();
+        else
+            signal_foreground(kSigWinch);
+    }
     if ((external & gate::kExternalHangup) != 0) signal_first(kSigHup);
     if ((external & gate::kExternalTerminate) != 0) signal_first(kSigTerm);
     if ((external & gate::kExternalUser1) != 0) signal_first(kSigUsr1);

@@ -73,6 +73,7 @@ struct LaunchOptions {
     std::vector<std::string> environment;  ///< "NAME=value"
     ViewOptions view;
     bool keep_stdin = false;     ///< -i: a terminal as standard input is relayed (else /dev/null stands for it)
+    bool terminal = false;       ///< -t: the program has a terminal of its own, connected to the caller's
     double timeout_seconds = 0;  ///< 0: none. When it passes the family is ended and the status is 124
     TraceKind trace = TraceKind::none;
     int trace_descriptor = -1;  ///< where the trace goes; -1: standard error. Stays the caller's

@@ -90,6 +90,8 @@ void Monitor::loop() {
         for (const Boot& boot : boots_) events.push_back({boot.socket.get(), POLLIN, 0});
         usize first_pending = events.size();
         for (const Pending& pending : pending_) events.push_back({pending.socket.get(), POLLIN, 0});
+        usize terminal = events.size();
+        events.push_back(terminal_.event());
 
         u64 now = now_ns();
         u64 until = memory_poll_;
@@ -117,7 +119,8 @@ void Monitor::loop() {
                     std::erase_if(listeners_, [&](const Fd& fd) { return fd.get() == events[i].fd; });
                 }
             }
-            for (usize i = events.size(); i-- > first_pending;) {
+            if (terminal_.transfer(events[terminal].revents)) interrupt_for_terminal();
+            for (usize i = terminal; i-- > first_pending;) {
                 if (events[i].revents == 0) continue;
                 for (usize k = 0; k < pending_.size(); ++k) {
                     if (pending_[k].socket.get() == events[i].fd) {
@@ -213,7 +216,19 @@ void Monitor::take_signals() {
     reap();
 }
 
+/// There is something in the terminal's pipe: some member has to look, whatever it does.
+void Monitor::interrupt_for_terminal() {
+    if (first_ready_ && !first_ended_)
+        kill(first_, SIGWINCH);
+    else if (first_ended_)
+        signal_members(SIGWINCH);
+    else if (held_signals_.empty())
+        held_signals_.push_back(SIGWINCH);
+}
+
 void Monitor::forward(int signal) {
+    if (terminal_.present() && signal == SIGCONT) terminal_.raw();
+    if (terminal_.present() && (signal == SIGCONT || signal == SIGWINCH)) terminal_.send_window();
     bool fatal = signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT;
     if (!first_ready_ && !first_ended_) {
         // The program does not exist yet. What asks for its end ends it; the rest waits.

@@ -13,6 +13,7 @@
 #include "host/linux/monitor/relay.hpp"
 #include "host/linux/monitor/requests.hpp"
 #include "host/linux/monitor/spawn.hpp"
+#include "host/linux/monitor/terminal.hpp"
 
 namespace postern::host {
 
@@ -66,6 +67,7 @@ private:
     void loop();
     void take_signals();
     void forward(int signal);
+    void interrupt_for_terminal();
     void reap();
     void ended(int process, int status, const rusage& usage);
     void take_boot(Boot& boot);
@@ -95,7 +97,8 @@ private:
     View view_;
     std::unique_ptr<Names> names_;
     std::unique_ptr<Requests> requests_;
-    Streams streams_;
+    Terminal terminal_;
+    Streams streams_;  ///< after it: relays end before the terminal is restored
     Keeper keeper_;
     Fd signals_, arena_;
     sigset_t forwarded_;

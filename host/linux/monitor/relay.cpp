@@ -29,9 +29,19 @@ bool write_all(int fd, const char* data, usize size) {
     return true;
 }
 
-[[noreturn]] void copy(int from, int to) {
+/// Text whose lines a terminal in raw mode shows one below the other.
+usize add_returns(const char* from, usize size, char* to) {
+    usize done = 0;
+    for (usize i = 0; i < size; ++i) {
+        if (from[i] == '\n') to[done++] = '\r';
+        to[done++] = from[i];
+    }
+    return done;
+}
+
+[[noreturn]] void copy(int from, int to, bool cooked) {
     prctl(PR_SET_NAME, "postern-relay", 0, 0, 0);
-    static char buffer[64 << 10];
+    static char buffer[64 << 10], doubled[128 << 10];
     for (;;) {
         ssize_t size = read(from, buffer, sizeof buffer);
         if (size < 0 && errno == EINTR) continue;
@@ -40,7 +50,10 @@ bool write_all(int fd, const char* data, usize size) {
             poll(&event, 1, -1);
             continue;
         }
-        if (size <= 0 || !write_all(to, buffer, static_cast<usize>(size))) _exit(0);
+        if (size <= 0) _exit(0);
+        usize count = static_cast<usize>(size);
+        if (cooked) count = add_returns(buffer, count, doubled);
+        if (!write_all(to, cooked ? doubled : buffer, count)) _exit(0);
     }
 }
 
@@ -54,6 +67,8 @@ char kind_of(const struct stat& status, int descriptor) {
     }
     return 'c';
 }
+
+bool relayed(char kind) { return kind == 't' || kind == 's' || kind == 'c'; }
 
 }  // namespace
 
@@ -72,7 +87,7 @@ Result<int, LaunchError> Streams::null_device(int flags) {
     return number;
 }
 
-Result<int, LaunchError> Streams::relay(int descriptor, bool input) {
+Result<int, LaunchError> Streams::relay(int descriptor, bool input, bool cooked) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) return Failure{launch_error(125, "cannot make a pipe: %s", strerror(errno))};
     int mine = input ? ends[1] : ends[0], theirs = input ? ends[0] : ends[1];
@@ -95,7 +110,7 @@ Result<int, LaunchError> Streams::relay(int descriptor, bool input) {
         for (int fd = 0; fd < 512; ++fd) {
             if (fd != high && fd != own) close(fd);
         }
-        input ? copy(high, own) : copy(own, high);
+        input ? copy(high, own, false) : copy(own, high, cooked);
     }
     close(mine);
     owned_.emplace_back(theirs);
@@ -103,14 +118,24 @@ Result<int, LaunchError> Streams::relay(int descriptor, bool input) {
     return theirs;
 }
 
-Result<void, LaunchError> Streams::prepare(const LaunchOptions& options) {
+Result<void, LaunchError> Streams::prepare_terminal(const LaunchOptions& options, int keyboard) {
+    kinds_ = "ttt";
+    sources_[0] = keyboard;
+    sources_[1] = sources_[2] = TRY(relay(1, false));
+    // The library OS never waits in a write: it has signals to look after.
+    fcntl(sources_[1], F_SETFL, fcntl(sources_[1], F_GETFL) | O_NONBLOCK);
+    sources_[3] = TRY(relay(2, false, isatty(2) == 1));
+    return prepare_trace(options);
+}
+
+Result<void, LaunchError> Streams::prepare(const LaunchOptions& options, int keyboard) {
+    if (keyboard >= 0) return prepare_terminal(options, keyboard);
     struct stat status[3] = {};
     kinds_.assign(3, 'n');
     for (int i = 0; i < 3; ++i) {
         bool open = fstat(i, &status[i]) == 0;
         kinds_[static_cast<usize>(i)] = open ? kind_of(status[i], i) : 'n';
     }
-    auto relayed = [](char kind) { return kind == 't' || kind == 's' || kind == 'c'; };
     auto same = [&](int a, int b) {
         return status[a].st_dev == status[b].st_dev && status[a].st_ino == status[b].st_ino;
     };
@@ -131,6 +156,10 @@ Result<void, LaunchError> Streams::prepare(const LaunchOptions& options) {
         }
     }
     sources_[3] = sources_[2];
+    return prepare_trace(options);
+}
+
+Result<void, LaunchError> Streams::prepare_trace(const LaunchOptions& options) {
     if (!options.trace_path.empty()) {
         Fd fd{open(options.trace_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644)};
         if (!fd.valid()) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Standard streams. Regular files and pipes go to the program as they are. Sockets and terminals do not: through a
 // descriptor of them a program could read the keyboard, push input, or reach whoever is at the other end. Small
-// processes copy between those and pipes.
+// processes copy between those and pipes. With -t the program has a terminal of its own, and the caller's is its screen.
 #pragma once
 
 #include <string>
@@ -15,7 +15,8 @@ class Streams {
 public:
     ~Streams();
     /// Decides what the program gets and starts the relays that this needs.
-    Result<void, LaunchError> prepare(const LaunchOptions& options);
+    /// `keyboard`: with -t, what takes the place of standard input; -1: none.
+    Result<void, LaunchError> prepare(const LaunchOptions& options, int keyboard);
     /// What becomes descriptor 0, 1 or 2 of the program; 3: where its trace goes.
     int source(int stream) const { return sources_[stream]; }
     /// One letter per descriptor 0 to 2: f file, p pipe, t terminal (relayed), s socket (relayed), n null, c other.
@@ -36,7 +37,10 @@ private:
         int process;
         bool input;
     };
-    Result<int, LaunchError> relay(int descriptor, bool input);
+    Result<void, LaunchError> prepare_terminal(const LaunchOptions& options, int keyboard);
+    Result<void, LaunchError> prepare_trace(const LaunchOptions& options);
+    /// `cooked`: lines end as a terminal in raw mode needs it.
+    Result<int, LaunchError> relay(int descriptor, bool input, bool cooked = false);
     Result<int, LaunchError> null_device(int flags);
 
     int sources_[4] = {-1, -1, -1, -1};

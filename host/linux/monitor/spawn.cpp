@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 
 #include <algorithm>
 
@@ -177,9 +178,11 @@ void Keeper::run(const KeeperOptions& options, int monitor, int control, int mon
     if (setsid() < 0) _exit(125);
     // Nothing of the caller's descriptors stays here: ends of its pipes would hide that others have closed theirs.
     monitor = fcntl(monitor, F_DUPFD_CLOEXEC, 10), control = fcntl(control, F_DUPFD_CLOEXEC, monitor + 1);
+    int terminal = options.terminal >= 0 ? fcntl(options.terminal, F_DUPFD_CLOEXEC, control + 1) : -1;
     syscall(SYS_close_range, 0, monitor - 1, 0);
     if (control > monitor + 1) syscall(SYS_close_range, monitor + 1, control - 1, 0);
-    syscall(SYS_close_range, control + 1, ~0u, 0);
+    if (terminal > control + 1) syscall(SYS_close_range, control + 1, terminal - 1, 0);
+    syscall(SYS_close_range, std::max(control, terminal) + 1, ~0u, 0);
     StartStep step = StartStep::none;
     Child child = {};
     child.failed_error = static_cast<u32>(prepare(options, step));
@@ -253,6 +256,7 @@ void Keeper::run(const KeeperOptions& options, int monitor, int control, int mon
         }
         if (request.answer != 0 && send(control, &result, sizeof result, MSG_NOSIGNAL) < 0) break;
     }
+    if (terminal >= 0) tcsetattr(terminal, TCSANOW, options.terminal_settings);
     kill(0, SIGKILL);  // the group, this process included
     _exit(125);
 }

@@ -2,6 +2,8 @@
 // Starting picoprocesses: memory files, the keeper, privileges given up, the entry image executed.
 #pragma once
 
+#include <termios.h>
+
 #include <string>
 #include <vector>
 
@@ -26,6 +28,8 @@ struct KeeperOptions {
     const char* const* environment = nullptr;
     u64 data_limit = 0;  ///< RLIMIT_DATA
     bool drop_privileges = false;
+    int terminal = -1;  ///< a descriptor, to be given these settings when the monitor dies
+    const struct ::termios* terminal_settings = nullptr;
     bool second_wall = false;  ///< chroot and namespaces, where they cost little
 };
 

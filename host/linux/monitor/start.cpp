@@ -114,6 +114,7 @@ std::string Monitor::library_options(const std::string& program) const {
     if (options_.trace == TraceKind::calls) out += "trace=calls\n";
     if (options_.trace == TraceKind::gate) out += "trace=gate\n";
     if (options_.verbose) out += "verbose=1\n";
+    if (options_.terminal) out += "terminal=1\n";
     out += "out=" + streams_.kinds() + "\n";
     out += options_.library_options;
     if (!options_.library_options.empty() && options_.library_options.back() != '\n') out += '\n';
@@ -156,6 +157,11 @@ Result<void, LaunchError> Monitor::start() {
     for (const std::string& variable : options_.environment) environment.push_back(variable.c_str());
     environment.push_back(nullptr);
     KeeperOptions keeper;
+    if (options_.terminal) {
+        TRY(terminal_.open());
+        keeper.terminal = STDIN_FILENO;
+        keeper.terminal_settings = &terminal_.settings();
+    }
     keeper.arguments = arguments.data();
     keeper.environment = environment.data();
     // RLIMIT_DATA counts address space. What the host part reserves for itself and hardly uses comes on top.
@@ -181,7 +187,9 @@ Result<void, LaunchError> Monitor::start() {
     notice_ = static_cast<Notice*>(notice.memory);
     notice_->version = kProtocolVersion;
 
-    TRY(streams_.prepare(options_));
+    int keyboard = -1;
+    if (options_.terminal) keyboard = TRY(terminal_.connect());
+    TRY(streams_.prepare(options_, keyboard));
     int boot[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, boot) != 0) {
         return Failure{launch_error(125, "cannot make a socket pair: %s", strerror(errno))};
@@ -196,6 +204,7 @@ Result<void, LaunchError> Monitor::start() {
     int descriptors[] = {streams_.source(0), streams_.source(1),     streams_.source(2), libos.get(),  arena_.get(),
                          requests.get(),     notice.read_only.get(), streams_.source(3), theirs.get(), entry.get()};
     static_assert(kFdBoot == 8);
+    terminal_.raw();
     TRY(keeper_.spawn_first(config, descriptors));
     used_ = 1;
     return {};

@@ -78,6 +78,8 @@ void collect() {
 #include "libos/ipc/calls.inc"
     g_area = "net";
 #include "libos/net/calls.inc"
+    g_area = "tty";
+#include "libos/tty/calls.inc"
 #undef CALL
 #define CLASS(name, calls) add_class(name, calls);
 #include "libos/syscall/classes.inc"
