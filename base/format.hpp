@@ -64,8 +64,14 @@ public:
     void put(Octal octal) { number(octal.value, 8, octal.width, '0'); }
     void put(Padded padded) {
         if (padded.value < 0) {
+            const u64 size = ~static_cast<u64>(padded.value) + 1;
+            int width = padded.width - 1;
+            if (padded.fill == ' ') {  // blanks come before the sign
+                for (u64 rest = size; rest != 0; rest /= 10) --width;
+                for (; width > 0; --width) put(' ');
+            }
             put('-');
-            number(~static_cast<u64>(padded.value) + 1, 10, padded.width - 1, padded.fill);
+            number(size, 10, width, padded.fill);
         } else {
             number(static_cast<u64>(padded.value), 10, padded.width, padded.fill);
         }

@@ -51,6 +51,7 @@ enum class Errno : i32 {
     notempty = 39,
     loop = 40,
     nomsg = 42,
+    idrm = 43,
     nodata = 61,
     overflow = 75,
     ilseq = 84,

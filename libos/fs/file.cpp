@@ -49,6 +49,8 @@ Res<FileRef> File::reopen(Thread& thread, u32 open_flags) {
     return Failure{Errno::nxio};
 }
 
+void File::mapped(Process&, i32) {}
+
 void File::release() {
     if (__atomic_sub_fetch(&references_, 1, __ATOMIC_SEQ_CST) != 0) return;
     if (watches != nullptr) [[unlikely]]

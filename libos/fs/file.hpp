@@ -34,7 +34,7 @@ struct DirectoryVisitor {
 };
 
 /// What a File is where others must know: static_cast to the class of that name in ipc/ is allowed then.
-enum class FileKind : u32 { other, stream, pipe, event, timer, signal, epoll, socket };
+enum class FileKind : u32 { other, stream, pipe, event, timer, signal, epoll, socket, segment };
 
 class File {
 public:
@@ -60,6 +60,9 @@ public:
 
     /// One shared mapping that can be written more (1) or less (-1).
     virtual void writable_mapping(i32) {}
+    /// One mapping of `process` more (1) or less (-1). Called for files with `counts_mappings` only.
+    virtual void mapped(Process& process, i32 change);
+    virtual u64 mapped_size() { return 0; }  ///< bytes of all pages, of a segment
     /// Establishes a mapping at exactly [address, address + size), replacing what is there (Space decides addresses).
     virtual Res<void> map(u64 address, u64 size, u64 offset, u32 prot, bool shared);  ///< default ENODEV
 
@@ -96,6 +99,7 @@ public:
     i32 signal_owner = 0;  ///< F_SETOWN; negative: a process group
     u32 owner_is_thread = 0;  ///< F_SETOWN_EX with F_OWNER_TID
     u32 signal_number = 0;    ///< F_SETSIG
+    u32 counts_mappings = 0;  ///< mapped() wants to know
     u32 has_locks = 0;        ///< the description may own locks (see fs/locks.hpp)
     u32 status_flags = 0;     ///< O_* without creation flags; change with fcntl
     u64 offset = 0;

@@ -10,6 +10,7 @@
 namespace postern::libos {
 
 class File;
+struct Process;
 
 enum class MappingKind : u32 { anonymous, file, shared_anonymous, stack, heap, time_page, code };
 
@@ -28,6 +29,8 @@ struct Mapping {
 /// Each node counts its file once; a shared mapping that can be written also counts against sealing (fcntl(2)).
 void hold_file(const Mapping& mapping);
 void drop_file(const Mapping& mapping);
+void hold_file(const Mapping& mapping, Process& process);  ///< on behalf of a child that is about to be forked
+void drop_file(const Mapping& mapping, Process& process);
 
 /// True when `right`, which begins where `left` ends, can be shown and treated as the same mapping.
 bool can_merge(const Mapping& left, const Mapping& right);

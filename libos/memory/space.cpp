@@ -11,6 +11,7 @@
 #include "libos/memory/shared_memory.hpp"
 #include "libos/proc/settings.hpp"
 #include "libos/process/process.hpp"
+#include "libos/process/table.hpp"
 #include "libos/shared/arena.hpp"
 
 namespace postern::libos {
@@ -49,16 +50,34 @@ namespace {
 bool writes_shared(const Mapping& mapping) { return mapping.shared != 0 && (mapping.max_prot & gate::kProtWrite) != 0; }
 }  // namespace
 
-void hold_file(const Mapping& mapping) {
+void hold_file(const Mapping& mapping, Process& process) {
     if (mapping.file == nullptr) return;
     mapping.file->reference();
     if (writes_shared(mapping)) mapping.file->writable_mapping(1);
+    if (mapping.file->counts_mappings != 0) mapping.file->mapped(process, 1);
 }
 
-void drop_file(const Mapping& mapping) {
+void drop_file(const Mapping& mapping, Process& process) {
     if (mapping.file == nullptr) return;
     if (writes_shared(mapping)) mapping.file->writable_mapping(-1);
+    if (mapping.file->counts_mappings != 0) mapping.file->mapped(process, -1);
     mapping.file->release();
+}
+
+namespace {
+/// Whose address space the calling thread works on: a vfork context's is its parent's.
+Process& space_owner() {
+    Thread* thread = &current_thread();
+    while (thread->vfork_return != nullptr) thread = thread->vfork_return->parent;
+    return *thread->process;
+}
+}  // namespace
+
+void hold_file(const Mapping& mapping) {
+    if (mapping.file != nullptr) hold_file(mapping, space_owner());
+}
+void drop_file(const Mapping& mapping) {
+    if (mapping.file != nullptr) drop_file(mapping, space_owner());
 }
 
 Space::Doomed::~Doomed() {
@@ -281,7 +300,8 @@ Res<u64> Space::map_locked(u64 address, u64 size, u32 prot, u32 flags, File* fil
     if (file != nullptr) {
         u32 access = file->status_flags & 3;  // O_ACCMODE: 0 read, 1 write, 2 both
         if (access == 1) return Failure{Errno::acces};
-        if (shared && !file->allows_shared_write()) mapping.max_prot = gate::kProtRead | gate::kProtExecute;
+        if ((shared && !file->allows_shared_write()) || (flags & kMapFlagReadOnlyFile) != 0)
+            mapping.max_prot = gate::kProtRead | gate::kProtExecute;
         if ((mapping.prot & ~mapping.max_prot) != 0) return Failure{Errno::acces};
     }
 
@@ -353,6 +373,34 @@ Res<void> Space::unmap(u64 address, u64 size) {
     announce_code(address, end);
     if (release_host(address, end) != gate::Err::ok && splits) return Failure{Errno::nomem};
     carve(address, end, doomed);
+    return {};
+}
+
+Res<void> Space::detach(u64 address) {
+    if (!page_aligned(address)) return Failure{Errno::inval};
+    Doomed doomed;
+    Guard guard{lock_};
+    TRY(prepare());
+    // As Linux: the first mapping from `address` on that lies where the attachment put it, and all of its kind after
+    // it.
+    File* file = nullptr;
+    u64 end = 0;
+    MappingNode* node = tree_.at_or_above(address);
+    while (node != nullptr && (file == nullptr || node->mapping.end <= end)) {
+        const Mapping mapping = node->mapping;
+        node = tree_.next(*node);
+        bool candidate = mapping.start >= address && mapping.file != nullptr &&
+                         mapping.file->kind() == FileKind::segment && mapping.start - address == mapping.offset;
+        if (!candidate || (file != nullptr && mapping.file != file)) continue;
+        if (file == nullptr) {
+            file = mapping.file;
+            end = address + file->mapped_size();
+        }
+        announce_code(mapping.start, mapping.end);
+        (void)release_host(mapping.start, mapping.end);
+        carve(mapping.start, mapping.end, doomed);
+    }
+    if (file == nullptr) return Failure{Errno::inval};
     return {};
 }
 
@@ -536,12 +584,12 @@ void Space::abandon() {
     for (MappingNode* node = tree_.first(); node != nullptr; node = tree_.next(*node)) drop_file(node->mapping);
 }
 
-void Space::forked() {
-    for (MappingNode* node = tree_.first(); node != nullptr; node = tree_.next(*node)) hold_file(node->mapping);
+void Space::forked(Process& child) {
+    for (MappingNode* node = tree_.first(); node != nullptr; node = tree_.next(*node)) hold_file(node->mapping, child);
 }
 
-void Space::fork_failed() {
-    for (MappingNode* node = tree_.first(); node != nullptr; node = tree_.next(*node)) drop_file(node->mapping);
+void Space::fork_failed(Process& child) {
+    for (MappingNode* node = tree_.first(); node != nullptr; node = tree_.next(*node)) drop_file(node->mapping, child);
 }
 
 const Mapping* Space::at_or_above(u64 address) const {

@@ -12,6 +12,7 @@
 namespace postern::libos {
 
 class File;
+struct Process;
 struct Thread;
 
 /// mmap(2), mremap(2) flags as Linux numbers them.
@@ -32,6 +33,7 @@ enum MapFlag : u32 {
     kMapFlagSync = 0x80000,
     kMapFlagFixedNoReplace = 0x100000,
     kMapFlagUninitialized = 0x4000000,
+    kMapFlagReadOnlyFile = 0x80000000,  ///< not Linux's: the mapping may never be written (shmat with SHM_RDONLY)
 };
 enum RemapFlag : u32 { kRemapMayMove = 1, kRemapFixed = 2, kRemapDontUnmap = 4 };
 
@@ -43,6 +45,8 @@ public:
     /// mmap(2), with the file already looked up (null: anonymous). `flags` are Linux MAP_*. References `file`.
     Res<u64> map(u64 address, u64 size, u32 prot, u32 flags, File* file, u64 offset, MappingKind kind);
     Res<void> unmap(u64 address, u64 size);
+    /// shmdt(2): what is left of the segment that was attached at `address`. Errno::inval: none was.
+    Res<void> detach(u64 address);
     Res<void> protect(u64 address, u64 size, u32 prot);
     Res<u64> remap(u64 old_address, u64 old_size, u64 new_size, u32 flags, u64 new_address);
     Res<u64> set_break(u64 address);
@@ -79,8 +83,8 @@ public:
     void set_break_start(u64 address);
     /// fork: references for files of all mappings are counted twice from now on. Call with `lock()` held across
     /// DkProcessFork; `fork_failed` takes the second references back.
-    void forked();
-    void fork_failed();
+    void forked(Process& child);
+    void fork_failed(Process& child);
     void forget_locks();  ///< in the child: memory locks are not inherited
 
     /// The mapping that contains `address`, or the next above; null: none. Caller holds `lock()`.

@@ -63,6 +63,43 @@ Res<u64> parse_value(std::string_view text) {
             return Failure{Errno::inval};
     return value;
 }
+template <i64 Settings::*kNumber>
+Res<void> write_next(const Subject&, ProcText& text) {
+    text.add(settings().*kNumber, '\n');
+    return {};
+}
+template <i64 Settings::*kNumber>
+Res<void> store_next(const Subject&, std::string_view text) {
+    u64 value = TRY(parse_value(text));
+    if (value > 0x7fff'ffff) return Failure{Errno::inval};
+    settings().*kNumber = static_cast<i64>(value);
+    return {};
+}
+Res<void> write_semaphore_limits(const Subject&, ProcText& text) {
+    const auto& limits = settings().semaphore_limits;
+    text.add(limits[0], '\t', limits[1], '\t', limits[2], '\t', limits[3], '\n');
+    return {};
+}
+Res<void> store_semaphore_limits(const Subject&, std::string_view text) {
+    constexpr u64 kMost[4] = {32000, 0x7fff'ffff, 500, 32768};
+    u64 values[4];
+    u32 count = 0;
+    while (!text.empty() && count < 4) {
+        usize from = 0;
+        while (from < text.size() && (text[from] == ' ' || text[from] == '\t' || text[from] == '\n')) ++from;
+        usize to = from;
+        while (to < text.size() && text[to] != ' ' && text[to] != '\t' && text[to] != '\n') ++to;
+        if (to == from) break;
+        values[count] = TRY(parse_value({text.data() + from, to - from}));
+        if (values[count] > kMost[count]) return Failure{Errno::inval};
+        ++count;
+        text.remove_prefix(to);
+    }
+    if (count == 0) return Failure{Errno::inval};
+    for (u32 index = 0; index < count; ++index) settings().semaphore_limits[index] = values[index];
+    return {};
+}
+
 template <u64 Settings::*kLimit>
 Res<void> write_limit(const Subject&, ProcText& text) {
     text.add(settings().*kLimit, '\n');
@@ -160,9 +197,11 @@ constexpr Node kKernel[] = {
     file("core_pattern", constant<"core\n">),
     setting("domainname", write_name<&Settings::domain>, store_name<&Settings::domain>),
     setting("hostname", write_name<&Settings::node>, store_name<&Settings::node>),
-    file("msgmax", constant<"8192\n">),
-    file("msgmnb", constant<"16384\n">),
-    file("msgmni", constant<"32000\n">),
+    setting("msg_next_id", write_next<&Settings::next_queue>, store_next<&Settings::next_queue>),
+    setting("msgmax", write_limit<&Settings::message_limit>, store_limit<&Settings::message_limit, 0, 0x7fff'ffff>),
+    setting("msgmnb", write_limit<&Settings::queue_bytes_limit>,
+            store_limit<&Settings::queue_bytes_limit, 0, 0x7fff'ffff>),
+    setting("msgmni", write_limit<&Settings::queue_limit>, store_limit<&Settings::queue_limit, 0, 32768>),
     file("ngroups_max", constant<"65536\n">),
     file("osrelease", write_release),
     file("ostype", constant<"Linux\n">),
@@ -173,10 +212,14 @@ constexpr Node kKernel[] = {
     directory("pty", kPty),
     directory("random", kRandom),
     file("randomize_va_space", constant<"2\n">),
-    file("sem", constant<"32000\t1024000000\t500\t32000\n">),
-    file("shmall", constant<"18446744073692774399\n">),
-    file("shmmax", constant<"18446744073692774399\n">),
-    file("shmmni", constant<"4096\n">),
+    setting("sem", write_semaphore_limits, store_semaphore_limits),
+    setting("sem_next_id", write_next<&Settings::next_semaphore>, store_next<&Settings::next_semaphore>),
+    setting("shm_next_id", write_next<&Settings::next_segment>, store_next<&Settings::next_segment>),
+    file("shm_rmid_forced", constant<"0\n">),
+    setting("shmall", write_limit<&Settings::segment_pages_limit>,
+            store_limit<&Settings::segment_pages_limit, 0, ~0ull>),
+    setting("shmmax", write_limit<&Settings::segment_size_limit>, store_limit<&Settings::segment_size_limit, 0, ~0ull>),
+    setting("shmmni", write_limit<&Settings::segment_limit>, store_limit<&Settings::segment_limit, 0, 32768>),
     file("tainted", constant<"0\n">),
     file("threads-max", write_thread_limit),
     file("unprivileged_userns_clone", constant<"0\n">),

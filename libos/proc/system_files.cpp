@@ -9,6 +9,7 @@
 #include "libos/proc/system.hpp"
 #include "libos/process/table.hpp"
 #include "libos/shared/arena.hpp"
+#include "libos/sysv/objects.hpp"
 #include "libos/time/timers.hpp"
 
 namespace postern::libos {
@@ -265,6 +266,11 @@ constexpr Node file(const char* name, TextWriter text, u32 mode = 0444) {
 
 constexpr Node kNet[] = {file("dev", write_network_devices), file("unix", write_nothing)};
 
+Res<void> write_segments(const Subject& subject, ProcText& text) { return segments_text(subject.caller, text); }
+Res<void> write_semaphores(const Subject& subject, ProcText& text) { return semaphores_text(subject.caller, text); }
+Res<void> write_queues(const Subject& subject, ProcText& text) { return queues_text(subject.caller, text); }
+constexpr Node kSysvNodes[] = {file("msg", write_queues), file("sem", write_semaphores), file("shm", write_segments)};
+
 constexpr Node kRootNodes[] = {
     file("cgroups", write_cgroups),
     file("cmdline", write_boot_line),
@@ -283,6 +289,7 @@ constexpr Node kRootNodes[] = {
     file("stat", write_stat),
     file("swaps", write_swaps),
     {.name = "sys", .kind = NodeKind::directory, .mode = 0555, .children = kProcSysNodes, .child_count = kProcSysCount},
+    {.name = "sysvipc", .kind = NodeKind::directory, .mode = 0555, .children = kSysvNodes, .child_count = 3},
     {.name = "thread-self", .kind = NodeKind::link, .mode = 0777, .link = link_thread_self},
     file("uptime", write_uptime),
     file("version", write_version),

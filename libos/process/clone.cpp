@@ -382,7 +382,7 @@ Res<void> fork_picoprocess(Process& parent, Process& child, Thread& child_thread
     u32 pid = child.pid;
     const bool alone = alone_in_picoprocess();
     if (!alone) space.lock().lock();
-    space.forked();
+    space.forked(child);
     if (!alone) locks_before_fork();
     result.flags = with_program ? 0 : u32{gate::kForkBare};
     gate::Err error = g_gate->DkProcessFork(&result);
@@ -397,7 +397,7 @@ Res<void> fork_picoprocess(Process& parent, Process& child, Thread& child_thread
         return {};
     }
     if (!alone) locks_after_fork_parent();
-    if (error != gate::Err::ok) space.fork_failed();
+    if (error != gate::Err::ok) space.fork_failed(child);
     if (!alone) space.lock().unlock();
     TRY(check(error));
     if (result.process != gate::kNoHandle) g_gate->DkObjectClose(result.process);

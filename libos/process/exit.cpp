@@ -10,6 +10,7 @@
 #include "libos/signal/delivery.hpp"
 #include "libos/signal/queue.hpp"
 #include "libos/syscall/trace.hpp"
+#include "libos/sysv/objects.hpp"
 #include "libos/time/timers.hpp"
 #include "libos/user.hpp"
 
@@ -75,6 +76,7 @@ void leave_user_memory(Thread& thread, bool alone) {
 [[noreturn]] void end_process(Process& process, Thread& thread, u32 status) {
     bool context = process.is_context != 0;
     if (!context) process.space->abandon();
+    sysv_process_ended(process, false);
     process.files->release();
     process.fs->release();
     if (process.timers != nullptr) destroy_timers(process.timers);
@@ -196,6 +198,7 @@ void bury(Process& process) {
     if (process.fs != nullptr) process.fs->release();
     process.files = nullptr;
     process.fs = nullptr;
+    sysv_process_ended(process, true);
     process.timers = nullptr;  // its timers were the dead picoprocess's: nothing of them can fire any more
     undo_commit(process_table_lock());
     become_zombie(process, kSigKill);

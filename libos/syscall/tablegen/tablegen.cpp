@@ -80,6 +80,8 @@ void collect() {
 #include "libos/net/calls.inc"
     g_area = "tty";
 #include "libos/tty/calls.inc"
+    g_area = "sysv";
+#include "libos/sysv/calls.inc"
 #undef CALL
 #define CLASS(name, calls) add_class(name, calls);
 #include "libos/syscall/classes.inc"
