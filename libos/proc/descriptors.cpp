@@ -6,6 +6,7 @@
 #include "base/memory.hpp"
 #include "libos/ipc/epoll.hpp"
 #include "libos/proc/node.hpp"
+#include "libos/process/pidfd.hpp"
 #include "libos/process/table.hpp"
 #include "libos/user.hpp"
 
@@ -108,6 +109,11 @@ private:
         TRY(file->stat(thread, stat));
         u64 at = file->offset == kOffsetAtEnd ? static_cast<u64>(stat.st_size) : file->offset;
         text.add("pos:\t", at, "\nflags:\t", Octal{file->status_flags, 7}, "\nmnt_id:\t1\nino:\t", stat.st_ino, "\n");
+        if (file->kind() == FileKind::pid) {
+            PidHandle& handle = *TRY(pid_handle_of(*file));
+            i64 pid = handle.process != nullptr ? static_cast<i64>(handle.pid) : -1;
+            text.add("Pid:\t", pid, "\nNSpid:\t", pid, "\n");
+        }
         if (file->kind() == FileKind::epoll) {
             epoll_visit(
                 *file,

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // clone(2), clone3(2), fork(2) and vfork(2): threads, copied picoprocesses, and process contexts on the parent's own
 // thread.
+#include <linux/fcntl.h>
+
 #include "base/memory.hpp"
 #include "libos/fs/fd_table.hpp"
 #include "libos/fs/path.hpp"
 #include "libos/memory/space.hpp"
 #include "libos/process/calls.hpp"
+#include "libos/process/pidfd.hpp"
 #include "libos/process/table.hpp"
 #include "libos/shared/arena.hpp"
 #include "libos/shared/stacks.hpp"
@@ -48,6 +51,7 @@ struct CloneArguments {
     u64 flags = 0;
     u64 stack = 0;  ///< the child's stack pointer, 0: the caller's
     u64 parent_tid = 0, child_tid = 0, tls = 0;
+    u64 pidfd = 0;  ///< where CLONE_PIDFD stores the descriptor
     u32 exit_signal = 0;
 };
 
@@ -59,7 +63,8 @@ Res<void> validate(const CloneArguments& arguments, const Process& process) {
     if ((flags & kCloneThread) != 0 && (flags & (kCloneNewUser | kCloneNewPid)) != 0) return Failure{Errno::inval};
     if ((flags & kCloneClearSignalHandlers) != 0 && (flags & kCloneSignalHandlers) != 0) return Failure{Errno::inval};
     if ((flags & kCloneParent) != 0 && process.parent == nullptr) return Failure{Errno::inval};
-    if ((flags & (kClonePidfd | kCloneIntoCgroup)) != 0) return Failure{Errno::inval};  // as kernels without them
+    if ((flags & kCloneIntoCgroup) != 0) return Failure{Errno::inval};  // as kernels without it
+    if ((flags & kClonePidfd) != 0 && (flags & (kCloneThread | kCloneDetached)) != 0) return Failure{Errno::inval};
     if ((flags & kNamespaces) != 0) return Failure{Errno::perm};
     if ((flags & kCloneThread) != 0) {
         // Descriptors and directories belong to the process here: threads that do not share them cannot be.
@@ -268,6 +273,23 @@ void leave_table(Prepared& prepared) {
     prepared.thread->in_process.unlink();
 }
 
+/// CLONE_PIDFD: the parent's descriptor of the child, which is in the table. -1: not wanted.
+Res<i32> give_pidfd(Thread& thread, Process& child, const CloneArguments& arguments) {
+    if ((arguments.flags & kClonePidfd) == 0) return -1;
+    FileRef file;
+    {
+        Guard guard{process_table_lock()};
+        file = TRY(make_pid_file(child, O_RDWR));
+    }
+    u32 fd = TRY(thread.process->files->install(std::move(file), true));
+    auto written = write_user(arguments.pidfd, static_cast<i32>(fd));
+    if (!written.ok()) {
+        (void)thread.process->files->close(fd);
+        return Failure{written.error()};
+    }
+    return static_cast<i32>(fd);
+}
+
 /// What the child's side of a fork or vfork does with its registers and memory before it runs.
 void begin_child(Thread& child, const CloneArguments& arguments, gate::Frame& frame) {
     if (arguments.stack != 0) frame.rsp = arguments.stack;
@@ -304,6 +326,13 @@ Res<i64> clone_context(Thread& thread, Prepared& prepared, const CloneArguments&
         free_child(child, child_thread);
         return Failure{entered.error()};
     }
+    auto given = give_pidfd(thread, child, arguments);
+    if (!given.ok()) {
+        leave_table(prepared);
+        heap::destroy(&back);
+        free_child(child, child_thread);
+        return Failure{given.error()};
+    }
     back.pid = child.pid;
     if ((arguments.flags & kCloneParentSetTid) != 0) (void)write_user(arguments.parent_tid, child.pid);
     child.state = ProcessState::running;
@@ -323,10 +352,17 @@ Res<i64> clone_process(Thread& thread, const CloneArguments& arguments) {
         return Failure{entered.error()};
     }
     u32 pid = child.pid;
+    auto given = give_pidfd(thread, child, arguments);
+    if (!given.ok()) {
+        leave_table(prepared);
+        free_child(child, *prepared.thread);
+        return Failure{given.error()};
+    }
     if ((arguments.flags & kCloneParentSetTid) != 0) (void)write_user(arguments.parent_tid, pid);
     gate::ForkResult result;
     Res<void> forked = fork_picoprocess(*thread.process, child, *prepared.thread, true, result);
     if (!forked.ok()) {
+        if (given.value() >= 0) (void)thread.process->files->close(static_cast<u32>(given.value()));
         leave_table(prepared);
         free_child(child, *prepared.thread);
         if (forked.error() == Errno::restart_sys) return Failure{Errno::restart_no_intr};
@@ -461,6 +497,10 @@ Res<i64> sys_clone(Thread& thread, Arguments arguments) {
     clone.parent_tid = arguments[2];
     clone.child_tid = arguments[3];
     clone.tls = arguments[4];
+    if ((clone.flags & kClonePidfd) != 0) {
+        if ((clone.flags & kCloneParentSetTid) != 0) return Failure{Errno::inval};  // both want the same word
+        clone.pidfd = clone.parent_tid;
+    }
     // Before clone3 this bit meant nothing here and CLONE_NEWTIME has no place among the flags.
     return do_clone(thread, clone);
 }
@@ -491,6 +531,9 @@ Res<i64> sys_clone3(Thread& thread, Arguments arguments) {
     clone.parent_tid = wanted.parent_tid;
     clone.child_tid = wanted.child_tid;
     clone.tls = wanted.tls;
+    clone.pidfd = wanted.pidfd;
+    if ((clone.flags & kClonePidfd) != 0 && (clone.flags & kCloneParentSetTid) != 0 && clone.pidfd == clone.parent_tid)
+        return Failure{Errno::inval};
     return do_clone(thread, clone);
 }
 

@@ -3,6 +3,7 @@
 #include "libos/fs/fd_table.hpp"
 #include "libos/process/calls.hpp"
 #include "libos/process/table.hpp"
+#include "libos/sysv/objects.hpp"
 
 namespace postern::libos {
 
@@ -24,8 +25,9 @@ Process* find_by_number(Thread& caller, u32 number) {
     return thread != nullptr ? thread->process : nullptr;
 }
 
-/// As ptrace(2) would be allowed to look.
-bool may_look(const Process& caller, const Process& target) {
+}  // namespace
+
+bool may_look_into(const Process& caller, const Process& target) {
     const Credentials &mine = caller.credentials, &theirs = target.credentials;
     bool same = mine.fsuid == theirs.uid && mine.fsuid == theirs.euid && mine.fsuid == theirs.suid &&
                 mine.fsgid == theirs.gid && mine.fsgid == theirs.egid && mine.fsgid == theirs.sgid;
@@ -33,14 +35,12 @@ bool may_look(const Process& caller, const Process& target) {
     return &caller == &target || same || (mine.capabilities_effective >> kCapabilityPtrace & 1) != 0;
 }
 
-}  // namespace
-
 Res<i64> sys_kcmp(Thread& thread, Arguments arguments) {
     Guard guard{process_table_lock()};
     Process* left = find_by_number(thread, static_cast<u32>(arguments[0]));
     Process* right = find_by_number(thread, static_cast<u32>(arguments[1]));
     if (left == nullptr || right == nullptr) return Failure{Errno::srch};
-    if (!may_look(*thread.process, *left) || !may_look(*thread.process, *right)) return Failure{Errno::perm};
+    if (!may_look_into(*thread.process, *left) || !may_look_into(*thread.process, *right)) return Failure{Errno::perm};
     auto address = [](const void* pointer) { return reinterpret_cast<u64>(pointer); };
     switch (static_cast<u32>(arguments[2])) {
         case kFile: {
@@ -55,7 +55,9 @@ Res<i64> sys_kcmp(Thread& thread, Arguments arguments) {
             return compare(left->carrier_id, right->carrier_id);
         case kHandlers: return compare(address(left), address(right));
         case kIo: return compare(left->pid, right->pid);
-        case kSemaphores: return 0;  // none has undo lists
+        case kSemaphores:  // lists of adjustments; who has none shares that with others
+            if (((left->uses_sysv | right->uses_sysv) & kUsesUndo) == 0) return 0;
+            return compare(address(left), address(right));
         default: return Failure{Errno::inval};
     }
 }

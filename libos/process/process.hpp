@@ -18,6 +18,7 @@ class FdTable;     // fs/fd_table.hpp (arena)
 struct FsContext;  // fs/context.hpp (arena): root, working directory, umask
 struct Timers;     // time/timers.hpp (arena)
 struct Process;
+struct PidHandle;  // process/pidfd.hpp (arena)
 
 /// Bits of Credentials::securebits (capabilities(7)).
 inline constexpr u32 kNoSetuidFixup = 1 << 2, kKeepCapabilities = 1 << 4;
@@ -148,6 +149,9 @@ struct Process {
     u32 terminal_old_group = 0;  ///< of a session leader whose terminal hung up: its last foreground group
     u32 uses_sysv = 0;             ///< SysvUse bits: what its end gives back (sysv/objects.hpp)
     i32 oom_score_adjustment = 0;  ///< /proc/PID/oom_score_adj: stored only
+    PidHandle* pid_handle = nullptr;  ///< what pidfds of it refer to; null: it has none
+    u32 uses_sysv = 0;                ///< SysvUse bits: what its end gives back (sysv/objects.hpp)
+    i32 oom_score_adjustment = 0;     ///< /proc/PID/oom_score_adj: stored only
 };
 
 /// A vfork context's handles are its parent's own: closing the last descriptor closes no handle.

@@ -7,6 +7,7 @@
 #include "libos/fs/fd_table.hpp"
 #include "libos/fs/path.hpp"
 #include "libos/proc/settings.hpp"
+#include "libos/process/pidfd.hpp"
 #include "libos/shared/arena.hpp"
 #include "libos/shared/layout.hpp"
 #include "libos/time/timers.hpp"
@@ -173,6 +174,7 @@ Res<Process*> process_copy(Process& from) {
 }
 
 void process_free(Process& process) {
+    if (process.pid_handle != nullptr) pid_handle_reaped(process);
     text_release(process.command_line);
     text_release(process.environment);
     arena::destroy(&process);
@@ -254,6 +256,7 @@ void become_zombie(Process& process, u32 status) {
     process.state = ProcessState::zombie;
     process.vfork_pending = 0;
     process.vfork_done.wake(kPollIn);
+    if (process.pid_handle != nullptr) pid_handle_ended(process);
     report_zombie(process);
 }
 

@@ -86,6 +86,9 @@ struct VforkReturn {
     u32 pid;
 };
 
+/// May `caller` look into `target` as ptrace(2) would be allowed to?
+bool may_look_into(const Process& caller, const Process& target);
+
 constexpr u32 exit_code_status(u32 code) { return (code & 0xff) << 8; }
 constexpr u32 kCoreFlag = 0x80;
 

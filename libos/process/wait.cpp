@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // wait4(2) and waitid(2).
+#include <linux/fcntl.h>
+
 #include "base/memory.hpp"
+#include "libos/ipc/anonymous.hpp"
 #include "libos/process/calls.hpp"
+#include "libos/process/pidfd.hpp"
 #include "libos/process/table.hpp"
 #include "libos/time/timers.hpp"
 #include "libos/user.hpp"
@@ -154,6 +158,7 @@ Res<i64> sys_waitid(Thread& thread, Arguments arguments) {
         (options & (kUntraced | kExited | kContinued)) == 0)
         return Failure{Errno::inval};
     Whom whom;
+    bool again_if_none = false;
     u32 number = static_cast<u32>(id);
     switch (kind) {
         case 0: whom = Whom::any; break;
@@ -166,11 +171,24 @@ Res<i64> sys_waitid(Thread& thread, Arguments arguments) {
             whom = Whom::group;
             if (id == 0) number = thread.process->pgid;
             break;
-        case 3: return Failure{Errno::badf};  // P_PIDFD: no descriptor is one
+        case 3: {
+            if (id < 0) return Failure{Errno::inval};
+            HeldFile file;
+            TRY(file.hold(thread, number));
+            PidHandle* handle = TRY(pid_handle_of(*file.get()));
+            // The number may be another process's by now.
+            if (handle->process == nullptr) return Failure{Errno::child};
+            whom = Whom::pid;
+            number = handle->pid;
+            again_if_none = (file->status_flags & O_NONBLOCK) != 0 && (options & kNoHang) == 0;
+            if (again_if_none) options |= kNoHang;
+            break;
+        }
         default: return Failure{Errno::inval};
     }
     Found found;
     bool any = TRY(wait_for(thread, whom, number, options, found));
+    if (!any && again_if_none) return Failure{Errno::again};
     if (any) TRY(write_usage(arguments[4], found.cpu_time));
     if (arguments[2] != 0) {
         SignalInfo info;

@@ -95,6 +95,10 @@ SignalInfo sent_by(Thread& thread, u32 signal, i32 code) {
 
 }  // namespace
 
+Res<void> send_checked(Process& sender, Process& target, u32 signal, const SignalInfo& info) {
+    return send_to(sender, target, nullptr, signal, info);
+}
+
 Res<i64> sys_kill(Thread& thread, Arguments arguments) {
     i32 pid = static_cast<i32>(arguments[0]);
     u32 signal = static_cast<u32>(arguments[1]);

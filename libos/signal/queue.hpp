@@ -33,6 +33,8 @@ void drop_signals(PendingSignals& pending, Process& process, u64 set);
 
 /// send_signal with a result; for a thread when `thread` is not null. Takes the lock.
 Res<void> queue_signal(Process& process, Thread* thread, const SignalInfo& info);
+/// As kill(2) of a process, with its permission check; signal 0 only checks. The table of processes is locked.
+Res<void> send_checked(Process& sender, Process& target, u32 signal, const SignalInfo& info);
 /// Makes sure that a thread which does not block them knows of the process's pending signals.
 void retarget_signals(Process& process);
 /// All threads are to end with `status`, unless an end is decided already.
