@@ -4,8 +4,10 @@
 
 #include <linux/fcntl.h>
 
+#include "base/memory.hpp"
 #include "libos/fs/path.hpp"
 #include "libos/ipc/anonymous.hpp"
+#include "libos/proc/node.hpp"
 #include "libos/process/calls.hpp"
 #include "libos/process/table.hpp"
 #include "libos/signal/queue.hpp"
@@ -39,6 +41,17 @@ private:
 };
 
 constexpr i32 kFromTkill = -6;
+
+/// The process whose directory in /proc is open as `file`, 0: it is none.
+u32 number_of_directory(const File& file) {
+    constexpr std::string_view kProc = "/proc/";
+    if (file.inode == nullptr || file.inode->device != kProcDevice || file.path == nullptr) return 0;
+    std::string_view path{file.path, strlen(file.path)};
+    if (!path.starts_with(kProc)) return 0;
+    path.remove_prefix(kProc.size());
+    i64 number = parse_number(path);
+    return number > 0 ? static_cast<u32>(number) : 0;
+}
 
 }  // namespace
 
@@ -94,23 +107,27 @@ Res<i64> sys_pidfd_send_signal(Thread& thread, Arguments arguments) {
     if (static_cast<u32>(arguments[3]) != 0) return Failure{Errno::inval};
     HeldFile file;
     TRY(file.hold(thread, static_cast<u32>(arguments[0])));
-    PidHandle* handle = TRY(pid_handle_of(*file.get()));
+    PidHandle* handle = nullptr;
+    const u32 number = number_of_directory(*file.get());
+    if (number == 0) handle = TRY(pid_handle_of(*file.get()));
     Process& sender = *thread.process;
     SignalInfo info;
     if (arguments[2] != 0) {
         info = TRY(read_user<SignalInfo>(arguments[2]));
         if (info.signal != static_cast<i32>(signal)) return Failure{Errno::inval};
-        if ((info.code >= 0 || info.code == kFromTkill) && handle->process != &sender) return Failure{Errno::perm};
+        const bool own = handle != nullptr ? handle->process == &sender : number == sender.pid;
+        if ((info.code >= 0 || info.code == kFromTkill) && !own) return Failure{Errno::perm};
     } else {
         info.signal = static_cast<i32>(signal);
         info.rt.pid = sender.pid;
         info.rt.uid = sender.credentials.uid;
     }
     Guard guard{process_table_lock()};
-    if (handle->process == nullptr) return Failure{Errno::srch};
+    Process* target = handle != nullptr ? handle->process : find_process_locked(number);
+    if (target == nullptr) return Failure{Errno::srch};
     if (signal > kSignalCount) return Failure{Errno::inval};
-    if (handle->pid == kOutside && signal != 0) return Failure{Errno::perm};
-    TRY(send_checked(sender, *handle->process, signal, info));
+    if (target->pid == kOutside && signal != 0) return Failure{Errno::perm};
+    TRY(send_checked(sender, *target, signal, info));
     return 0;
 }
 
