@@ -145,10 +145,8 @@ struct Process {
     u32 is_context = 0;      ///< a vfork context: shares its picoprocess with its parent
     u64 cpu_time = 0;        ///< nanoseconds, final, once a zombie
     u64 io_reserved[4] = {};
-    u64 terminal = 0;            ///< controlling terminal: Terminal::id, 0 or stale: none (tty/terminal.hpp)
-    u32 terminal_old_group = 0;  ///< of a session leader whose terminal hung up: its last foreground group
-    u32 uses_sysv = 0;             ///< SysvUse bits: what its end gives back (sysv/objects.hpp)
-    i32 oom_score_adjustment = 0;  ///< /proc/PID/oom_score_adj: stored only
+    u64 terminal = 0;                 ///< controlling terminal: Terminal::id, 0 or stale: none (tty/terminal.hpp)
+    u32 terminal_old_group = 0;       ///< of a session leader whose terminal hung up: its last foreground group
     PidHandle* pid_handle = nullptr;  ///< what pidfds of it refer to; null: it has none
     u32 uses_sysv = 0;                ///< SysvUse bits: what its end gives back (sysv/objects.hpp)
     i32 oom_score_adjustment = 0;     ///< /proc/PID/oom_score_adj: stored only
