@@ -34,7 +34,6 @@ namespace {
 constexpr u32 kPrivateBits = EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE;
 constexpr u32 kRootEpoll = 8;  // of the arena; process/table.hpp has the others
 constexpr u32 kDeepest = 5;    // nesting, as Linux
-constexpr u32 kBatch = 64;
 
 /// Serialises every change of any set's members. Made by the first who needs it.
 SharedLock& tree_lock() {
@@ -78,6 +77,7 @@ public:
     Res<void> modify(Thread& thread, EpollItem& item, const EpollEvent& event);
     void remove(EpollItem& item);
 
+    u32 members() const { return members_; }
     u32 scan(Thread& thread, EpollEvent* events, u32 capacity);
     Res<u32> wait(Thread& thread, EpollEvent* events, u32 capacity, gate::Deadline deadline);
     void collect(HostItems& items, u32 depth);
@@ -94,6 +94,7 @@ private:
     SharedLock lock_;        ///< members and their events
     SharedLock ready_lock_;  ///< the ready list; taken below a file's queue lock
     List<EpollItem, &EpollItem::in_set> items_;
+    u32 members_ = 0;
     List<EpollItem, &EpollItem::in_ready> ready_;
     List<EpollItem, &EpollItem::in_polled> polled_;
     WaitQueue queue_;
@@ -137,6 +138,7 @@ Res<void> EpollFile::add(Thread& thread, File& file, u32 fd, const EpollEvent& e
     {
         Guard guard{lock_};
         undoable_push_back(lock_, items_, *item);
+        ++members_;
         if (item->polled != 0) undoable_push_back(lock_, polled_, *item);
     }
     item->next_watch = file.watches;
@@ -172,6 +174,7 @@ void EpollFile::remove(EpollItem& item) {
     {
         Guard guard{lock_};
         undoable_unlink(lock_, item.in_set);
+        --members_;
         undoable_unlink(lock_, item.in_polled);
         Guard ready{ready_lock_};
         undoable_unlink(ready_lock_, item.in_ready);
@@ -409,7 +412,11 @@ Res<void> epoll_control(Thread& thread, File& set, u32 operation, File& file, u3
 
 Res<u32> epoll_wait(Thread& thread, File& set, EpollEvent* events, u32 capacity, gate::Deadline deadline) {
     if (set.kind() != FileKind::epoll) return Failure{Errno::inval};
-    return static_cast<EpollFile&>(set).wait(thread, events, capacity < kBatch ? capacity : kBatch, deadline);
+    return static_cast<EpollFile&>(set).wait(thread, events, capacity, deadline);
+}
+
+u32 epoll_members(File& set) {
+    return set.kind() == FileKind::epoll ? static_cast<EpollFile&>(set).members() : 0;
 }
 
 void epoll_forget(File& file) {

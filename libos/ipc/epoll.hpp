@@ -23,6 +23,9 @@ Res<void> epoll_control(Thread& thread, File& set, u32 operation, File& file, u3
 /// Fills up to `capacity` events; 0 at the deadline. Errno::restart_sys by a signal.
 Res<u32> epoll_wait(Thread& thread, File& set, EpollEvent* events, u32 capacity, gate::Deadline deadline);
 
+/// How many files a set watches: more events at a time it never has. 0 for other files.
+u32 epoll_members(File& set);
+
 /// File::release calls this before a file with watches is destroyed: the sets forget it.
 void epoll_forget(File& file);
 

@@ -145,7 +145,7 @@ Res<i64> sys_epoll_ctl(Thread& thread, Arguments arguments) {
 
 namespace {
 
-constexpr u32 kMostEvents = 64;
+constexpr u32 kEventsOnStack = 64;
 
 Res<i64> epoll_wait_call(Thread& thread, Arguments arguments, gate::Deadline deadline, u64 mask_address,
                          u64 mask_size) {
@@ -155,8 +155,22 @@ Res<i64> epoll_wait_call(Thread& thread, Arguments arguments, gate::Deadline dea
     TRY(set.hold(thread, static_cast<u32>(arguments[0])));
     TemporaryMask mask{thread};
     TRY(mask.begin(mask_address, mask_size));
-    EpollEvent events[kMostEvents];
-    u32 most = static_cast<u32>(capacity) < kMostEvents ? static_cast<u32>(capacity) : kMostEvents;
+    EpollEvent few[kEventsOnStack];
+    EpollEvent* events = few;
+    u32 members = epoll_members(*set.get());
+    u32 most = static_cast<u32>(capacity) < members ? static_cast<u32>(capacity) : members;
+    if (most > kEventsOnStack) {
+        events = static_cast<EpollEvent*>(TRY(heap::allocate(most * sizeof(EpollEvent))));
+    } else {
+        most = static_cast<u32>(capacity) < kEventsOnStack ? static_cast<u32>(capacity) : kEventsOnStack;
+    }
+    struct Release {
+        EpollEvent *few, *events;
+        u32 most;
+        ~Release() {
+            if (events != few) heap::release(events, most * sizeof(EpollEvent));
+        }
+    } release{few, events, most};
     auto count = epoll_wait(thread, *set.get(), events, most, deadline);
     if (!count.ok()) {
         if (count.error() != Errno::restart_sys) return Failure{count.error()};

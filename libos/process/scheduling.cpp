@@ -76,6 +76,7 @@ Res<i64> sys_sched_yield(Thread&, Arguments) {
 Res<i64> sys_sched_getaffinity(Thread& caller, Arguments arguments) {
     u64 size = arguments[1];
     if (size * 8 < g_parameters->processor_count || (size & 7) != 0) return Failure{Errno::inval};
+    if (static_cast<i32>(arguments[0]) < 0) return Failure{Errno::srch};
     u64 mask = 0;
     TRY(with_thread(caller, arguments[0], [&](Thread& thread) -> Res<i64> {
         mask = thread.affinity & processors();

@@ -30,7 +30,11 @@ void wake_thread(Thread& thread) { rouse(thread, __atomic_exchange_n(&thread.wak
 
 void notify_thread(Thread& thread, u32 attention) {
     __atomic_or_fetch(&thread.attention, attention, __ATOMIC_SEQ_CST);
-    if (thread.control == gate::thread_control() && &thread == &current_thread()) return;
+    if (thread.control == gate::thread_control() && &thread == &current_thread()) {
+        // Between two sleeps of one wait, for the host's requests: who waits for the signal itself has to look.
+        if (thread.waiting_mask != 0) __atomic_store_n(&thread.wake_word, kWoken, __ATOMIC_SEQ_CST);
+        return;
+    }
     u32 was = __atomic_exchange_n(&thread.wake_word, kWoken, __ATOMIC_SEQ_CST);
     // Awake: it may run program code or be in a gate call of some file, and both end by an interrupt.
     if (was == kAwake || was == kWoken) {

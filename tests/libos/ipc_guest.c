@@ -366,6 +366,20 @@ static void* write_later(void* fd) {
 }
 
 static void epolls(void) {
+    {  // all that are ready, however many
+        enum { kMany = 150 };
+        int many = epoll_create1(EPOLL_CLOEXEC), ends[kMany][2];
+        static struct epoll_event all[kMany + 50];
+        for (int index = 0; index < kMany; ++index) {
+            struct epoll_event event = {EPOLLIN, {.u32 = (unsigned)index}};
+            check(pipe(ends[index]) == 0 && write(ends[index][1], "x", 1) == 1, "a pipe with a byte");
+            check(epoll_ctl(many, EPOLL_CTL_ADD, ends[index][0], &event) == 0, "epoll add");
+        }
+        check(epoll_wait(many, all, kMany + 50, 0) == kMany, "one epoll_wait gives all that are ready");
+        check(epoll_wait(many, all, 100, 0) == 100, "and not more than asked for");
+        for (int index = 0; index < kMany; ++index) close(ends[index][0]), close(ends[index][1]);
+        close(many);
+    }
     int fd[2], set = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {EPOLLIN, {.u64 = 77}}, got[4];
     pipe2(fd, O_NONBLOCK);
