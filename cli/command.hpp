@@ -14,11 +14,13 @@ namespace postern::cli {
 
 inline constexpr int kUsageError = 125;  ///< as docker: the command itself could not be understood or carried out
 
+enum class CrashReport { by_default, none, brief, full };
 enum class Stats { none, text, json };
 
 struct Request {
     host::LaunchOptions launch;  ///< run; its `view` also serves routes
     Stats stats = Stats::none;
+    CrashReport crash_report = CrashReport::by_default;
     bool trace_is_array = false;   ///< run: the trace is a JSON array, to be closed after the last process
     bool json = false;             ///< routes, gate, syscalls, wall
     bool no_signal_scope = false;  ///< wall: the rules for kernels without Landlock's signal scope

@@ -240,6 +240,23 @@ void add_run_options(CLI::App& app, Request& request) {
         ->expected(0, 1);
     add_trace_options(app, request);
     app.add_option_function<std::string>(
+           "--crash-report",
+           [&request](const std::string& value) {
+               if (value == kNoValue || value == "full")
+                   request.crash_report = CrashReport::full;
+               else if (value == "short")
+                   request.crash_report = CrashReport::brief;
+               else if (value == "none")
+                   request.crash_report = CrashReport::none;
+               else
+                   refuse("--crash-report", value, "'full', 'short' or 'none'");
+           },
+           "when a program dies of its own fault, print its registers, last system calls and stack. Without this "
+           "option one "
+           "line, three times at most; with --quiet nothing, with --verbose all of it")
+        ->type_name("[=full|short|none]")
+        ->expected(0, 1);
+    app.add_option_function<std::string>(
            "--stats",
            [&request](const std::string& value) {
                if (value == kNoValue || value == "text")

@@ -79,6 +79,13 @@ void close_trace(const Request& request) {
 }  // namespace
 
 int run(Request& request) {
+    CrashReport crashes = request.crash_report;
+    if (crashes == CrashReport::by_default)
+        crashes = request.launch.verbose ? CrashReport::full
+                  : request.launch.quiet ? CrashReport::none
+                                         : CrashReport::brief;
+    if (crashes != CrashReport::none)
+        request.launch.library_options += crashes == CrashReport::full ? "crash=full\n" : "crash=short\n";
     auto launched = host::launch(request.launch);
     if (!launched.ok()) {
         host::LaunchError error = launched.error();

@@ -33,11 +33,8 @@ void panic(const char* what) {
                  Hex{frame.rsi, 16}, " rdx ", Hex{frame.rdx, 16}, " r10 ", Hex{frame.r10, 16}, " r8 ",
                  Hex{frame.r8, 16}, " r9 ", Hex{frame.r9, 16}, "\n");
     }
-    if (g_gate != nullptr) {
-        g_gate->DkDebugStringPrint(line.view().data(), line.size());
-        g_gate->DkProcessExit(125);
-    }
-    __builtin_trap();
+    if (g_gate != nullptr) g_gate->DkDebugStringPrint(line.view().data(), line.size());
+    __builtin_trap();  // the host reports the registers and the stack, and ends the picoprocess
 }
 
 }  // namespace postern::libos

@@ -114,6 +114,17 @@ struct Slot {
 };
 static_assert(sizeof(Slot) <= kSlotSize);
 
+/// What the first picoprocess whose host part or library OS failed says of it. Numbers only: the monitor looks their names
+/// up in its own images.
+inline constexpr u32 kFaultPlaces = 24;
+struct FaultRecord {
+    u32 claimed, complete;
+    u32 process, signal;  ///< host numbers
+    u64 address;
+    u32 count, reserved;
+    u64 places[kFaultPlaces];  ///< the instruction, then what on the stack looks like return addresses, innermost first
+};
+
 /// Start of the request file; slots follow at kSlotOffset. Counters are what picoprocesses say of themselves.
 struct RequestHeader {
     u32 version;
@@ -131,6 +142,7 @@ struct RequestHeader {
         u32 generation;  ///< of the parent's code
         u64 site;        ///< address in the low 48 bits, number of the call above
     } hints[32];
+    FaultRecord fault;
 };
 inline constexpr u32 kHintCount = 32;
 inline constexpr u64 kSlotOffset = 4096;

@@ -17,6 +17,7 @@ struct Settings {
     // Single words: read and written without the lock.
     u64 number_limit = 32768;   ///< kernel.pid_max
     u64 mapping_limit = 65530;  ///< vm.max_map_count
+    u32 crash_lines = 0;        ///< short reports of crashes so far
     u64 pipe_limit = 1 << 20;   ///< fs.pipe-max-size: of a program without CAP_SYS_RESOURCE
     // System V IPC (proc(5)): shmmax, shmall, shmmni, msgmax, msgmnb, msgmni, and sem: SEMMSL, SEMMNS, SEMOPM, SEMMNI.
     u64 segment_size_limit = 18446744073692774399ull, segment_pages_limit = 18446744073692774399ull;

@@ -2,6 +2,7 @@
 // The ways out: delivery and default actions of signals, job control, restarts, faults, and the host's requests.
 #include "libos/signal/delivery.hpp"
 
+#include "libos/debug/crash.hpp"
 #include "libos/memory/space.hpp"
 #include "libos/process/table.hpp"
 #include "libos/signal/frame.hpp"
@@ -75,7 +76,9 @@ void report_continued(Process& process) {
     notify_parent(process, 6 /* CLD_CONTINUED */, kSigCont);
 }
 
-[[noreturn]] void end_by_signal(u32 signal) {
+[[noreturn]] void end_by_signal(Thread& thread, const gate::Frame& frame, const SignalInfo& info) {
+    u32 signal = static_cast<u32>(info.signal);
+    report_crash(thread, frame, info, makes_core(signal));
     // No core file is ever written; the flag says what Linux would have done with the program's own limit.
     Process& process = current_process();
     constexpr u32 kLimitCore = 4;
@@ -101,7 +104,7 @@ bool act(Thread& thread, gate::Frame& frame, const SignalInfo& info) {
             stop_process(thread, signal);
             return false;
         }
-        end_by_signal(signal);
+        end_by_signal(thread, frame, info);
     }
     settle_restart(frame, &action);
     if (!push_signal_frame(thread, frame, action, info).ok()) {

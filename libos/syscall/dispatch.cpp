@@ -3,6 +3,7 @@
 #include "libos/syscall/dispatch.hpp"
 
 #include "base/format.hpp"
+#include "libos/debug/crash.hpp"
 #include "libos/process/process.hpp"
 #include "libos/shared/arena.hpp"
 #include "libos/signal/delivery.hpp"
@@ -101,6 +102,7 @@ void read_options(const char* options) {
         std::string_view line{text.data() + at, end - at};
         if (line == "verbose=1") g_verbose = true;
         if (line.starts_with("trace")) read_trace_option(line);
+        if (line.starts_with("crash")) read_crash_option(line);
         at = end + 1;
     }
     g_watch_calls = g_trace.calls || g_trace.recent;

@@ -14,7 +14,7 @@ extern bool g_watch_calls;  ///< some calls are traced or remembered
 /// First picoprocess: the family's memory of which absent calls were reported already.
 Res<void> prepare_reports();
 
-/// Reads "key=value" lines of LibOsParameters::options: verbose=1, and those of syscall/trace.hpp.
+/// Reads "key=value" lines of LibOsParameters::options: verbose=1, and those of syscall/trace.hpp and debug/crash.hpp.
 void read_options(const char* options);
 
 }  // namespace postern::libos

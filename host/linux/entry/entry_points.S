@@ -5,7 +5,32 @@
 // is the order of gate::Frame's fields, last first.
 #include "host/linux/entry/offsets.h"
 
+        .cfi_sections .debug_frame              // for debuggers: nothing of it is loaded
         .text
+
+// In the terms of DWARF's unwind tables: from here the caller is the program, with the registers of the gate::Frame at
+// %rsp. The numbers: DW_CFA_def_cfa_expression {breg7 + 136, deref} and, for each register saved at %rsp + n,
+// DW_CFA_expression register {breg7 + n} with n as SLEB128.
+        .macro  UNWINDS_TO_PROGRAM
+        .cfi_signal_frame
+        .cfi_escape 0x0f, 4, 0x77, 0x88, 0x01, 0x06
+        .cfi_escape 0x10, 16, 3, 0x77, 0x80, 0x01       // rip 128
+        .cfi_escape 0x10, 0, 2, 0x77, 0                 // rax
+        .cfi_escape 0x10, 9, 2, 0x77, 8                 // r9
+        .cfi_escape 0x10, 8, 2, 0x77, 16                // r8
+        .cfi_escape 0x10, 10, 2, 0x77, 24               // r10
+        .cfi_escape 0x10, 1, 2, 0x77, 32                // rdx
+        .cfi_escape 0x10, 4, 2, 0x77, 40                // rsi
+        .cfi_escape 0x10, 5, 2, 0x77, 48                // rdi
+        .cfi_escape 0x10, 11, 2, 0x77, 56               // r11
+        .cfi_escape 0x10, 15, 3, 0x77, 0xc0, 0          // r15 64
+        .cfi_escape 0x10, 14, 3, 0x77, 0xc8, 0          // r14 72
+        .cfi_escape 0x10, 13, 3, 0x77, 0xd0, 0          // r13 80
+        .cfi_escape 0x10, 12, 3, 0x77, 0xd8, 0          // r12 88
+        .cfi_escape 0x10, 6, 3, 0x77, 0xe0, 0           // rbp 96
+        .cfi_escape 0x10, 3, 3, 0x77, 0xe8, 0           // rbx 104
+        .cfi_escape 0x10, 2, 3, 0x77, 0xf8, 0           // rcx 120
+        .endm
 
 // Patched sites jump here and the SIGSYS handler sends trapped calls here: rax number, rcx return address, everything
 // else as the program left it. An interrupt anywhere in the next lines only sets `pending`, which is tested on the
@@ -39,6 +64,8 @@ syscall_entry:
         mov     %rsp, %gs:CONTROL_FRAME
         incq    %gs:CONTROL_SYSTEM_CALLS
         mov     %rsp, %rdi
+        .cfi_startproc
+        UNWINDS_TO_PROGRAM
         call    *personality_system_call(%rip)
 
 // The way back. A handler that interrupts inside [resume_check, resume_end) starts over at resume_check: until the last
@@ -48,6 +75,7 @@ resume_check:
         mov     %gs:CONTROL_FRAME, %rsp
         cmpl    $0, %gs:CONTROL_PENDING
         jne     resume_interrupted
+        .cfi_endproc
         pop     %rax
         pop     %r9
         pop     %r8
@@ -71,9 +99,12 @@ resume_check:
 resume_end:
 
 resume_interrupted:
+        .cfi_startproc
+        UNWINDS_TO_PROGRAM
         mov     %rsp, %rdi
         call    deliver_interrupt
         jmp     resume_check
+        .cfi_endproc
 
 // [[noreturn]] resume_frame(Frame*): the frame may lie anywhere, also on the stack in use. It is moved to its place at
 // the top of the stack first, because interrupts are delivered below it.
@@ -126,8 +157,11 @@ resume_frame:
 exception_entry:
         SAVE_INTERRUPTED_PROGRAM
         mov     %rsp, %rdi
+        .cfi_startproc
+        UNWINDS_TO_PROGRAM
         call    deliver_exception
         jmp     resume_check
+        .cfi_endproc
 
         .globl interrupt_entry
 interrupt_entry:

@@ -5,6 +5,7 @@
 // kernel's result.
 #include "host/linux/entry/offsets.h"
 
+        .cfi_sections .debug_frame              // for debuggers: nothing of it is loaded
         .section .gate, "ax", @progbits
         .globl gate_page_start
 gate_page_start:
@@ -13,6 +14,7 @@ gate_page_start:
         .globl host_call
         .type host_call, @function
 host_call:
+        .cfi_startproc
         mov     %rdi, %rax
         mov     %rsi, %rdi
         mov     %rdx, %rsi
@@ -22,6 +24,7 @@ host_call:
         mov     8(%rsp), %r9
         syscall
         ret
+        .cfi_endproc
 
 // As host_call, but answers -EINTR when an interrupt is pending, however late it came: the handler of the kick signal
 // moves an instruction pointer inside [start, site] to `host_call_interrupted`. `site` itself is included: the call
@@ -29,6 +32,7 @@ host_call:
         .globl host_call_interruptible
         .type host_call_interruptible, @function
 host_call_interruptible:
+        .cfi_startproc
         mov     %rdi, %rax
         mov     %rsi, %rdi
         mov     %rdx, %rsi
@@ -48,6 +52,7 @@ host_call_window_site:
 host_call_interrupted:
         mov     $-ERRNO_INTR, %rax
         ret
+        .cfi_endproc
 
 // The return address of the host's signal handlers.
         .globl gate_signal_return
@@ -60,7 +65,10 @@ gate_signal_return:
         .globl gate_clone_thread
         .type gate_clone_thread, @function
 gate_clone_thread:
+        .cfi_startproc
         push    %rbx
+        .cfi_def_cfa_offset 16
+        .cfi_offset %rbx, -16
         mov     %r8, %rbx
         mov     %rcx, %r10
         xor     %r8d, %r8d
@@ -71,7 +79,9 @@ gate_clone_returned:
         test    %rax, %rax
         jz      1f
         pop     %rbx
+        .cfi_def_cfa_offset 8
         ret
+        .cfi_endproc
         .globl gate_clone_set_base
 gate_clone_set_base:
 1:      wrgsbase %rbx

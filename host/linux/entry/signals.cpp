@@ -14,6 +14,7 @@
 
 #include "base/format.hpp"
 #include "host/linux/entry/calls.hpp"
+#include "host/linux/entry/fault_report.hpp"
 #include "host/linux/entry/host_call.hpp"
 #include "host/linux/entry/patch/patching.hpp"
 #include "host/linux/entry/personality.hpp"
@@ -26,28 +27,6 @@ namespace {
 using gate::ExceptionInfo;
 using gate::ExceptionKind;
 using gate::ThreadControl;
-
-/// ucontext_t of x86-64 as the kernel builds it (arch/x86/include/uapi/asm/sigcontext.h).
-struct SignalContext {
-    u64 flags;
-    void* link;
-    u64 stack_base;
-    i32 stack_flags;
-    i32 padding;
-    u64 stack_size;
-    u64 r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags;
-    u16 cs, gs, fs, ss;
-    u64 error, trap, old_mask, cr2;
-    u64 floating_point;
-};
-static_assert(offsetof(SignalContext, rip) == 168 && offsetof(SignalContext, cr2) == 216);
-
-struct SignalInfo {
-    i32 number, error, code, padding;
-    u64 address;
-    i32 call_number;
-    u32 arch;
-};
 
 constexpr u64 kDirection = 0x400, kTrapFlag = 0x100;
 
@@ -140,18 +119,6 @@ void adopt_base(const SignalContext& context) {
 extern "C" void handle_interrupt(int signal, SignalInfo*, SignalContext* context) {
     adopt_base(*context);
     note_interrupt(signal, context);
-}
-
-[[noreturn]] void report_fault(const char* where, int signal, const SignalInfo& info, const SignalContext& context) {
-    TextBuffer<512> text;
-    text.add("postern: fault in ", where, ": signal ", signal, " at ", "0x", Hex{context.rip}, ", address 0x",
-             Hex{info.address}, ", error ", context.error, "\n  rax ", Hex{context.rax}, " rbx ", Hex{context.rbx},
-             " rcx ", Hex{context.rcx}, " rdx ", Hex{context.rdx}, " rsi ", Hex{context.rsi}, " rdi ", Hex{context.rdi},
-             "\n  rbp ", Hex{context.rbp}, " rsp ", Hex{context.rsp}, " r8 ", Hex{context.r8}, " r12 ",
-             Hex{context.r12}, " r13 ", Hex{context.r13}, "\n");
-    write_error(text.view());
-    DkDebugStringPrint(text.view().data(), text.size());
-    for (;;) early_call(__NR_exit_group, 125);
 }
 
 ExceptionInfo describe(int signal, const SignalInfo& info, const SignalContext& context) {

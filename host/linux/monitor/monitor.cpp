@@ -423,6 +423,7 @@ void Monitor::finish() {
         result_.stats.host_calls = header->host_calls;
         result_.stats.traps = header->traps;
         result_.stats.patches = header->patches;
+        report_fault(header->fault);
     }
     result_.stats.peak_memory = std::max(result_.stats.peak_memory, file_memory(arena_.get()));
     if (!options_.quiet && names_) report_refusals();

@@ -74,6 +74,7 @@ private:
     void poll_memory();
     void stop(int status);
     void finish();
+    void report_fault(const FaultRecord& shared);
     void report_refusals();
 
     // Notifications (notify.cpp).
