@@ -148,7 +148,7 @@ const char* target_name(TargetKind kind) {
 gate::Res<std::string_view> RouteTable::keep(std::string_view text) {
     if (text.size() > text_.size() - used_) return Failure{gate::Err::no_quota};
     char* place = text_.data() + used_;
-    memcpy(place, text.data(), text.size());
+    if (!text.empty()) memcpy(place, text.data(), text.size());  // an empty text may have no place
     used_ += text.size();
     return std::string_view{place, text.size()};
 }

@@ -77,7 +77,7 @@ struct PersonalityHost {
     u32 size;
     Err (*register_personality)(const Personality* personality);  ///< once per image; Err::exists the second time
     /// Leaves the library OS for good and runs the program as `frame` says, on the calling thread.
-    [[noreturn]] void (*resume)(Frame* frame);
+    void (*resume)(Frame* frame) __attribute__((noreturn));
     /// Code in the range was replaced or unmapped: forget patches there. Call before the memory is reused.
     void (*code_changed)(u64 address, u64 size);
     /// exec: all program memory is gone; forget all patches and trampolines.

@@ -30,7 +30,7 @@ bool outside(UserAddress address, usize size) {
 template <class T>
 bool load(T& value, UserAddress address) {
     asm goto(
-        "1: mov%z0 (%1), %0\n"
+        "1: mov (%1), %0\n"
         ".pushsection fixups, \"a\"\n"
         ".quad 1b, %l[fault]\n"
         ".popsection"
@@ -46,7 +46,7 @@ fault:
 template <class T>
 bool store(UserAddress address, T value) {
     asm goto(
-        "1: mov%z0 %0, (%1)\n"
+        "1: mov %0, (%1)\n"
         ".pushsection fixups, \"a\"\n"
         ".quad 1b, %l[fault]\n"
         ".popsection"

@@ -114,8 +114,8 @@ struct Slot {
 };
 static_assert(sizeof(Slot) <= kSlotSize);
 
-/// What the first picoprocess whose host part or library OS failed says of it. Numbers only: the monitor looks their names
-/// up in its own images.
+/// What the first picoprocess whose host part or library OS failed says of it. Numbers only: the monitor looks their
+/// names up in its own images.
 inline constexpr u32 kFaultPlaces = 24;
 struct FaultRecord {
     u32 claimed, complete;

@@ -62,16 +62,19 @@ Res<LockRange> range_of(Thread& thread, File& file, const UserLock& lock) {
     }
     i64 start;
     if (__builtin_add_overflow(base, lock.start, &start)) return Failure{Errno::overflow};
-    i64 end = start;
-    if (lock.length > 0 && __builtin_add_overflow(start, lock.length, &end)) return Failure{Errno::overflow};
-    if (lock.length < 0) {
-        end = start;
-        start += lock.length;
-    }
     if (start < 0) return Failure{Errno::inval};
+    // The end is exclusive here, and one more than the largest offset fits.
+    u64 end = static_cast<u64>(start);
+    if (lock.length > 0) {
+        if (lock.length - 1 > 0x7fff'ffff'ffff'ffff - start) return Failure{Errno::overflow};
+        end += static_cast<u64>(lock.length);
+    } else if (lock.length < 0) {
+        start += lock.length;
+        if (start < 0) return Failure{Errno::inval};
+    }
     LockRange range;
     range.start = static_cast<u64>(start);
-    range.end = lock.length == 0 ? ~0ull : static_cast<u64>(end);
+    range.end = lock.length == 0 ? ~0ull : end;
     if (lock.type < 0 || lock.type > 2) return Failure{Errno::inval};
     range.type = static_cast<LockType>(lock.type);
     return range;

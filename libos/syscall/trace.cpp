@@ -9,7 +9,7 @@
 
 namespace postern::libos {
 
-TraceSettings g_trace;
+constinit TraceSettings g_trace{};
 
 namespace {
 

@@ -15,7 +15,7 @@ struct TraceSettings {
     bool recent = false;  ///< keep the last calls of each thread
     bool times = false;   ///< trace_times=1: the time before each line and how long the call took after it
     TraceFormat format = TraceFormat::text;
-    u64 wanted[kCallLimit / 64];  ///< trace_calls=: one bit per call
+    u64 wanted[kCallLimit / 64] = {};  ///< trace_calls=: one bit per call
     u32 path_count = 0;
     std::string_view paths[16];  ///< trace_path=: only calls that name one of these, or something below it
 };

@@ -321,9 +321,34 @@ static void descriptors(void) {
     syscall(SYS_close_range, 100, ~0u, 0);
 }
 
+/// Ranges at the ends of what offsets can say.
+static void lock_ranges(int fd) {
+    const off_t most = 0x7fffffffffffffff;
+    static const struct {
+        off_t start, length;
+        int error;
+    } kRanges[] = {{most, 1, 0},    {most, 2, EOVERFLOW}, {most - 1, 2, 0},
+                   {0, most, 0},    {1, most, 0},         {2, most, EOVERFLOW},
+                   {-1, 1, EINVAL}, {-1, -1, EINVAL},     {0, -1, EINVAL},
+                   {5, -5, 0},      {5, -6, EINVAL},      {-most, -most, EINVAL},
+                   {most, 0, 0},    {most, -most, 0},     {-most - 1, -most - 1, EINVAL}};
+    for (unsigned i = 0; i < sizeof kRanges / sizeof kRanges[0]; ++i) {
+        struct flock lock = {
+            .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = kRanges[i].start, .l_len = kRanges[i].length};
+        errno = 0;
+        int result = fcntl(fd, F_SETLK, &lock);
+        int same = kRanges[i].error == 0 ? result == 0 : result == -1 && errno == kRanges[i].error;
+        if (!same) printf("range %u: %d, errno %d\n", i, result, errno);
+        CHECK(same);
+        lock.l_type = F_UNLCK;
+        fcntl(fd, F_SETLK, &lock);
+    }
+}
+
 static void locks(void) {
     put("f", "0123456789");
     int fd = open("f", O_RDWR);
+    lock_ranges(fd);
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 10};
     CHECK(fcntl(fd, F_SETLK, &lock) == 0);
     pid_t child = fork();
