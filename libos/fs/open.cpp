@@ -17,6 +17,9 @@ constexpr u32 kCreationFlags = kCreateFlag | kExclusiveFlag | kNoTerminalFlag | 
 
 u32 kept_flags(u32 flags) { return (flags & ~kCreationFlags) | ((flags & kPathFlag) != 0 ? 0 : u32{kLargeFileFlag}); }
 
+/// What the object itself hears of: a terminal asks whether it is to become the caller's.
+u32 told_flags(u32 flags) { return kept_flags(flags) | (flags & kNoTerminalFlag); }
+
 u32 wanted_access(u32 flags) {
     u32 wanted = (flags & kAccessMask) == kReadOnlyFlag ? 4 : (flags & kAccessMask) == kWriteOnlyFlag ? 2 : 6;
     if ((flags & kTruncateFlag) != 0) wanted |= 2;
@@ -48,7 +51,7 @@ Res<FileRef> open_inode(Thread& thread, Place& place, u32 flags, bool created) {
     if ((flags & kNoAccessTimeFlag) != 0) TRY(check_owner(thread, inode.uid));
     bool regular = (inode.mode & kTypeMask) == kTypeRegular;
     if ((flags & kTruncateFlag) != 0 && regular && !created) TRY(inode.truncate(thread, 0));
-    FileRef file = TRY(inode.open(thread, kept_flags(flags)));
+    FileRef file = TRY(inode.open(thread, told_flags(flags)));
     file->status_flags = kept_flags(flags);
     if (file->inode == nullptr) file->inode = InodeRef::share(&inode).leak();
     if (file->path == nullptr) set_path(*file, place.view());
@@ -80,7 +83,7 @@ Res<FileRef> open_inside(Thread& thread, Place& place, u32 flags, u32 mode) {
             const char* path = place.magic->path;
             return path_file(stat, place.magic->inode, path != nullptr ? std::string_view{path} : "", flags);
         }
-        FileRef file = TRY(place.magic->reopen(thread, kept_flags(flags)));
+        FileRef file = TRY(place.magic->reopen(thread, told_flags(flags)));
         if ((flags & kDirectoryFlag) != 0 && !file->is_directory()) return Failure{Errno::notdir};
         file->status_flags = kept_flags(flags);
         if ((flags & kTruncateFlag) != 0 && file->inode != nullptr && (file->inode->mode & kTypeMask) == kTypeRegular)

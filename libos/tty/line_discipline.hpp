@@ -95,12 +95,15 @@ private:
     bool ends_line(u32 position) const { return (ends_[position % kLineSize / 64] >> position % 64 & 1) != 0; }
     void mark_end(u32 position) { ends_[position % kLineSize / 64] |= 1ull << position % 64; }
     void clear_end(u32 position) { ends_[position % kLineSize / 64] &= ~(1ull << position % 64); }
+    void begin_batch() { batch_output_ = output_head_, batch_column_ = column_; }
+    void take_back_echoes();
     u32 held() const;
     bool continuation(u8 byte) const;
     void rebuild();
     bool special(u8 byte) const { return (special_[byte / 64] >> byte % 64 & 1) != 0; }
 
     // line_input.cpp
+    void look();
     void receive(u8 byte);
     void receive_plain(u8 byte);
     void receive_special(u8 byte);
@@ -128,6 +131,7 @@ private:
     u32 queue_head_ = 0, queue_tail_ = 0;
     u32 output_head_ = 0, output_tail_ = 0, output_limit_ = 0;  ///< limit: shown up to here while stopped
     u32 column_ = 0, canonical_column_ = 0;
+    u32 batch_output_ = 0, batch_column_ = 0;  ///< before the echoes of what is being looked at: Linux shows them after
     u32 events_ = 0;
     u32 stopped_ = 0, stopped_by_program_ = 0;
     u32 literal_next_ = 0, erasing_ = 0, pushed_ = 0;

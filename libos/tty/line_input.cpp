@@ -75,17 +75,17 @@ void LineDiscipline::change(const TerminalSettings& settings) {
     }
     if (flag(old.input, IXON) && !flag(settings_.input, IXON) && stopped_by_program_ == 0) start(false);
     events_ |= kReadable | kWritable;
-    work();
 }
 
 u32 LineDiscipline::offer(const u8* bytes, u32 count) {
     if (ready_ == 0) rebuild();
     work();
+    begin_batch();
     u32 done = 0;
     while (done < count && offer_room() != 0) {
         queue_[queue_head_ % kQueueSize] = bytes[done++];
         __atomic_store_n(&queue_head_, queue_head_ + 1, __ATOMIC_RELEASE);
-        work();
+        look();
     }
     return done;
 }
@@ -93,10 +93,15 @@ u32 LineDiscipline::offer(const u8* bytes, u32 count) {
 void LineDiscipline::work() {
     if (queue_head_ == queue_tail_) return;
     if (ready_ == 0) rebuild();
+    begin_batch();
+    look();
+}
+
+void LineDiscipline::look() {
     const bool raw = !flag(settings_.input, ISTRIP | IUCLC | IGNCR | ICRNL | INLCR | IXON | PARMRK) &&
                      !flag(settings_.local, ICANON | ISIG | ECHO);
     u32 before = head_;
-    while (queue_head_ != queue_tail_) {
+    for (;;) {
         i32 room = static_cast<i32>(kLineSize - held());
         if (flag(settings_.input, PARMRK)) room = (room + 2) / 3;
         --room;
@@ -106,6 +111,7 @@ void LineDiscipline::work() {
             if (!overflow) break;
             if (room < 0) --head_;
         }
+        if (queue_head_ == queue_tail_) break;
         u8 byte = queue_[queue_tail_ % kQueueSize];
         __atomic_store_n(&queue_tail_, queue_tail_ + 1, __ATOMIC_RELEASE);
         if (raw)
@@ -143,8 +149,10 @@ void LineDiscipline::receive(u8 byte) {
 }
 
 void LineDiscipline::restart_by_any() {
-    if (stopped_ != 0 && stopped_by_program_ == 0 && flag(settings_.input, IXON) && flag(settings_.input, IXANY))
+    if (stopped_ != 0 && stopped_by_program_ == 0 && flag(settings_.input, IXON) && flag(settings_.input, IXANY)) {
         start(false);
+        begin_batch();
+    }
 }
 
 void LineDiscipline::receive_plain(u8 byte) {
@@ -156,6 +164,7 @@ void LineDiscipline::receive_plain(u8 byte) {
 bool LineDiscipline::flow_control(u8 byte) {
     if (byte == settings_.characters[VSTART]) {
         start(false);
+        begin_batch();
         return true;
     }
     if (byte != settings_.characters[VSTOP]) return false;
@@ -166,7 +175,9 @@ bool LineDiscipline::flow_control(u8 byte) {
 void LineDiscipline::signal_by(u8 byte, u32 event) {
     events_ |= event;
     if (!flag(settings_.local, NOFLSH)) {
+        take_back_echoes();
         flush_output();
+        begin_batch();
         tail_ = canonical_head_ = head_;
         memset(ends_, 0, sizeof ends_);
         erasing_ = literal_next_ = pushed_ = 0;

@@ -11,6 +11,8 @@ namespace postern::libos {
 namespace {
 /// As much of a pty's output is past recall in Linux when it is flushed: the other side's own buffer has it.
 constexpr u32 kBeyondFlush = LineDiscipline::kLineSize - 1;
+constexpr u32 kEchoBatch = 256;  ///< echoes of more than so many bytes are shown at once
+constexpr bool recent(u32 bytes) { return bytes < kEchoBatch; }
 constexpr u32 kWidest = 8;  ///< bytes that one byte of the program becomes at most
 }  // namespace
 
@@ -101,6 +103,11 @@ bool LineDiscipline::process(u8 byte) {
 }
 
 void LineDiscipline::echo_raw(u8 byte) {
+    if (byte == 0xff) {  // Linux escapes it among its echoes, past output processing
+        put(byte);
+        ++column_;
+        return;
+    }
     if (flag(settings_.output, OPOST))
         process(byte);
     else
@@ -133,6 +140,14 @@ void LineDiscipline::erase_tab(u32 columns, bool after_tab) {
     }
 }
 
+/// A signal's key discards echoes that Linux would not have shown yet.
+void LineDiscipline::take_back_echoes() {
+    if (!recent(output_head_ - batch_output_)) return;
+    output_head_ = output_head_ - output_tail_ < output_head_ - batch_output_ ? output_tail_ : batch_output_;
+    column_ = batch_column_;
+    begin_batch();
+}
+
 void LineDiscipline::flush_output() {
     if (shown() > kBeyondFlush) output_head_ = output_tail_ + kBeyondFlush;
     if (stopped_ != 0) {
@@ -145,7 +160,8 @@ void LineDiscipline::flush_output() {
 void LineDiscipline::stop(bool by_program) {
     if (by_program) stopped_by_program_ = 1;
     if (stopped_ != 0) return;
-    output_limit_ = output_head_;
+    output_limit_ = by_program || !recent(output_head_ - batch_output_) ? output_head_ : batch_output_;
+    if (output_limit_ - output_tail_ > kOutputSize) output_limit_ = output_tail_;
     stopped_ = 1;
     events_ |= kStopped;
 }
