@@ -168,52 +168,62 @@ private:
     int master_, slave_ = -1;
 };
 
-TEST(LineDiscipline, DoesAsTheKernel) {
-    constexpr u32 kInput[] = {ISTRIP, INLCR, IGNCR, ICRNL, IUCLC, IUTF8, PARMRK, IMAXBEL};
-    constexpr u32 kOutput[] = {OPOST, OLCUC, ONLCR, OCRNL, ONOCR, ONLRET, XTABS};
-    constexpr u32 kLocal[] = {ICANON, ECHO, ECHOE, ECHOK, ECHONL, ECHOCTL, ECHOPRT, ECHOKE, IEXTEN};
+constexpr u32 kInput[] = {ISTRIP, INLCR, IGNCR, ICRNL, IUCLC, IUTF8, PARMRK, IMAXBEL};
+constexpr u32 kOutput[] = {OPOST, OLCUC, ONLCR, OCRNL, ONOCR, ONLRET, XTABS};
+constexpr u32 kLocal[] = {ICANON, ECHO, ECHOE, ECHOK, ECHONL, ECHOCTL, ECHOPRT, ECHOKE, IEXTEN};
+
+/// Empty when both did the same, else what differed.
+std::string compare(u32 seed, useconds_t patience) {
     const std::string keys{"\x7f\b\x15\x17\x16\x12\x04\r\n\t;!\0\xff\xc3\xa9\xe2\x82\xac" "A_ \x01\x0f", 24};
     const std::string texts[] = {"hello\n", "a\tb\tc\n", "x\b\b\ty", "\r\rAbC\xc3\xa9\t|", "\n\n\r\n"};
-    for (u32 seed = 1; seed <= 150; ++seed) {
-        std::mt19937 random{seed};
-        auto below = [&](u32 limit) { return static_cast<u32>(random() % limit); };
-        Native native;
-        if (!native.there()) GTEST_SKIP() << "no pseudo-terminals here";
-        Line line;
-        for (u32 step = 0; step < 12; ++step) {
-            u32 what = below(10);
-            if (what < 3 || step == 0) {
-                TerminalSettings settings = native.settings();
-                settings.input &= ~u32{IXON};
-                settings.local &= ~u32{ISIG};
-                for (u32 bit : kInput) settings.input ^= below(4) == 0 ? bit : 0;
-                for (u32 bit : kOutput) settings.output ^= below(4) == 0 ? bit : 0;
-                for (u32 bit : kLocal) settings.local ^= below(4) == 0 ? bit : 0;
-                settings.characters[VEOL] = below(2) ? ';' : 0;
-                settings.characters[VEOL2] = below(2) ? '!' : 0;
-                settings.characters[VERASE] = below(3) ? 127 : 8;
-                native.set(settings);
-                line->change(native.settings());
-            } else if (what < 8) {
-                std::string typed;
-                for (u32 left = below(24); left > 0; --left)
-                    typed += below(3) == 0 ? keys[below(24)] : "abc DEF x1"[below(10)];
-                if (typed.empty()) continue;
-                native.type(typed);
-                EXPECT_EQ(line.type(typed), typed.size());
-            } else if (what == 8) {
-                const std::string& text = texts[below(5)];
-                native.print(text);
-                EXPECT_EQ(line.print(text), text.size());
-            } else {
-                usize most = below(3) == 0 ? below(10) + 1 : 4096;
-                std::string expected = line.read(most);
-                usleep(2000);
-                ASSERT_EQ(native.read(most), expected) << "seed " << seed << " step " << step;
-            }
-            std::string shown = line.screen();
-            ASSERT_EQ(native.screen(shown.size()), shown) << "seed " << seed << " step " << step;
+    std::mt19937 random{seed};
+    auto below = [&](u32 limit) { return static_cast<u32>(random() % limit); };
+    Native native;
+    Line line;
+    for (u32 step = 0; step < 12; ++step) {
+        std::string expected, got;
+        u32 what = below(10);
+        if (what < 3 || step == 0) {
+            TerminalSettings settings = native.settings();
+            settings.input &= ~u32{IXON};
+            settings.local &= ~u32{ISIG};
+            for (u32 bit : kInput) settings.input ^= below(4) == 0 ? bit : 0;
+            for (u32 bit : kOutput) settings.output ^= below(4) == 0 ? bit : 0;
+            for (u32 bit : kLocal) settings.local ^= below(4) == 0 ? bit : 0;
+            settings.characters[VEOL] = below(2) ? ';' : 0;
+            settings.characters[VEOL2] = below(2) ? '!' : 0;
+            settings.characters[VERASE] = below(3) ? 127 : 8;
+            native.set(settings);
+            line->change(native.settings());
+        } else if (what < 8) {
+            std::string typed;
+            for (u32 left = below(24); left > 0; --left)
+                typed += below(3) == 0 ? keys[below(24)] : "abc DEF x1"[below(10)];
+            if (!typed.empty()) native.type(typed);
+            EXPECT_EQ(line.type(typed), typed.size());
+            usleep(patience);
+        } else if (what == 8) {
+            const std::string& text = texts[below(5)];
+            native.print(text);
+            EXPECT_EQ(line.print(text), text.size());
+        } else {
+            usize most = below(3) == 0 ? below(10) + 1 : 4096;
+            expected = native.read(most), got = line.read(most);
         }
+        std::string shown = line.screen();
+        if (got == expected) expected = native.screen(shown.size()), got = shown;
+        if (got != expected) return "step " + std::to_string(step) + ": '" + got + "' instead of '" + expected + "'";
+    }
+    return "";
+}
+
+TEST(LineDiscipline, DoesAsTheKernel) {
+    if (!Native{}.there()) GTEST_SKIP() << "no pseudo-terminals here";
+    for (u32 seed = 1; seed <= 150; ++seed) {
+        // The kernel looks at keys when its worker runs: what differs once may have been that.
+        std::string difference = compare(seed, 300);
+        for (u32 again = 1; again <= 4 && !difference.empty(); ++again) difference = compare(seed, 10'000 * again);
+        EXPECT_EQ(difference, "") << "seed " << seed;
     }
 }
 
