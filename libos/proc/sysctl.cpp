@@ -285,8 +285,9 @@ constexpr Node kSysNodes[] = {
 
 }  // namespace
 
-const Node kProcSysNodes[kProcSysCount] = {directory("dev", kSettingsOfDevices), directory("fs", kFs), directory("kernel", kKernel),
-                                           directory("net", kNetwork), directory("vm", kVm)};
+const Node kProcSysNodes[kProcSysCount] = {directory("dev", kSettingsOfDevices), directory("fs", kFs),
+                                           directory("kernel", kKernel), directory("net", kNetwork),
+                                           directory("vm", kVm)};
 const Node kSysRoot = directory("sys", kSysNodes);
 
 }  // namespace postern::libos

@@ -10,9 +10,7 @@ constexpr bool is_control(u8 byte) { return byte < 32 || byte == 127; }
 constexpr bool is_upper(u8 byte) {
     return (byte >= 'A' && byte <= 'Z') || (byte >= 0xc0 && byte <= 0xde && byte != 0xd7);
 }
-constexpr bool is_lower(u8 byte) {
-    return (byte >= 'a' && byte <= 'z') || (byte >= 0xdf && byte != 0xf7);
-}
+constexpr bool is_lower(u8 byte) { return (byte >= 'a' && byte <= 'z') || (byte >= 0xdf && byte != 0xf7); }
 constexpr bool is_word(u8 byte) {
     return is_upper(byte) || is_lower(byte) || (byte >= '0' && byte <= '9') || byte == '_';
 }

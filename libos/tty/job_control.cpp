@@ -67,8 +67,7 @@ Res<void> check_background(Thread& thread, Terminal& terminal, u32 signal) {
     if (!is_controlling(thread, terminal)) return {};
     u32 foreground = terminal.foreground;
     if (foreground == 0 || foreground == process.pgid) return {};
-    bool ignored =
-        (thread.signals.mask & signal_bit(signal)) != 0 || process.signals.actions[signal].handler == 1;
+    bool ignored = (thread.signals.mask & signal_bit(signal)) != 0 || process.signals.actions[signal].handler == 1;
     if (ignored) {
         if (signal == kSigTtin) return Failure{Errno::io};
         return {};

@@ -26,22 +26,22 @@ TerminalSettings default_terminal_settings();
 class LineDiscipline {
 public:
     enum Event : u32 {
-        kInterrupt = 1,     ///< VINTR was typed
-        kQuit = 2,          ///< VQUIT
-        kSuspend = 4,       ///< VSUSP
-        kReadable = 8,      ///< the program may have something to read
-        kShown = 0x10,      ///< there is output
-        kWritable = 0x20,   ///< the program may write again
+        kInterrupt = 1,    ///< VINTR was typed
+        kQuit = 2,         ///< VQUIT
+        kSuspend = 4,      ///< VSUSP
+        kReadable = 8,     ///< the program may have something to read
+        kShown = 0x10,     ///< there is output
+        kWritable = 0x20,  ///< the program may write again
         kReadFlushed = 0x40,
         kWriteFlushed = 0x80,
-        kStopped = 0x100,   ///< output was stopped (IXON, TCOOFF)
+        kStopped = 0x100,  ///< output was stopped (IXON, TCOOFF)
         kStarted = 0x200,
         kOfferable = 0x400,  ///< the keyboard's side may offer more
     };
-    static constexpr u32 kLineSize = 4096;      ///< N_TTY_BUF_SIZE
-    static constexpr u32 kQueueSize = 8192;     ///< typed, not yet looked at
-    static constexpr u32 kWriteLimit = 8192;    ///< the program's output that nobody has taken yet
-    static constexpr u32 kOutputSize = 16384;   ///< with echoes
+    static constexpr u32 kLineSize = 4096;     ///< N_TTY_BUF_SIZE
+    static constexpr u32 kQueueSize = 8192;    ///< typed, not yet looked at
+    static constexpr u32 kWriteLimit = 8192;   ///< the program's output that nobody has taken yet
+    static constexpr u32 kOutputSize = 16384;  ///< with echoes
 
     LineDiscipline() : settings_{default_terminal_settings()} {}
 

@@ -24,9 +24,7 @@ TerminalSettings default_terminal_settings() {
     return settings;
 }
 
-bool LineDiscipline::canonical() const {
-    return flag(settings_.local, ICANON) && !flag(settings_.local, EXTPROC);
-}
+bool LineDiscipline::canonical() const { return flag(settings_.local, ICANON) && !flag(settings_.local, EXTPROC); }
 bool LineDiscipline::continuation(u8 byte) const { return flag(settings_.input, IUTF8) && (byte & 0xc0) == 0x80; }
 
 u32 LineDiscipline::held() const {

@@ -14,9 +14,10 @@ constexpr u32 kTermiosSize = 36;
 static_assert(sizeof(termios) == kTermiosSize && sizeof(termios2) == sizeof(TerminalSettings));
 constexpr u32 kInputShift = 16;
 
-constexpr u32 kSpeeds[] = {0,     50,    75,    110,    134,    150,    200,    300,    600,     1200,    1800,
-                           2400,  4800,  9600,  19200,  38400,  57600,  115200, 230400, 460800,  500000,  576000,
-                           921600, 1000000, 1152000, 1500000, 2000000, 2500000, 3000000, 3500000, 4000000};
+constexpr u32 kSpeeds[] = {0,       50,      75,      110,     134,     150,     200,    300,
+                           600,     1200,    1800,    2400,    4800,    9600,    19200,  38400,
+                           57600,   115200,  230400,  460800,  500000,  576000,  921600, 1000000,
+                           1152000, 1500000, 2000000, 2500000, 3000000, 3500000, 4000000};
 constexpr u32 kSpeedCount = sizeof kSpeeds / sizeof *kSpeeds;
 
 /// `code`: a Bxxx, the second bank with CBAUDEX.

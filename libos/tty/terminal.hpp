@@ -19,13 +19,13 @@ struct Terminal {
     SharedLock lock;  ///< the discipline and what stands before `session`; a leaf but for wait queues
     LineDiscipline discipline;
     WindowSize window{};
-    u32 packet = 0, packet_status = 0;   ///< TIOCPKT, and what the master has not been told yet
-    volatile u32 programs = 0;           ///< open files of the programs' side
-    volatile u32 programs_gone = 0;      ///< the last of them was closed since
-    volatile u32 keyboard_gone = 0;      ///< the master is closed
-    volatile u32 hangups = 0;            ///< files opened before the last one are dead
-    u32 locked = 1, exclusive = 0;       ///< TIOCSPTLCK, TIOCEXCL
-    u32 console = 0;                     ///< the other side is the monitor's terminal
+    u32 packet = 0, packet_status = 0;     ///< TIOCPKT, and what the master has not been told yet
+    volatile u32 programs = 0;             ///< open files of the programs' side
+    volatile u32 programs_gone = 0;        ///< the last of them was closed since
+    volatile u32 keyboard_gone = 0;        ///< the master is closed
+    volatile u32 hangups = 0;              ///< files opened before the last one are dead
+    u32 locked = 1, exclusive = 0;         ///< TIOCSPTLCK, TIOCEXCL
+    u32 console = 0;                       ///< the other side is the monitor's terminal
     u32 mode = 0620, user = 0, group = 5;  ///< of /dev/pts/N
     WaitQueue program_queue, keyboard_queue;
     u32 number = 0;

@@ -174,7 +174,10 @@ constexpr u32 kLocal[] = {ICANON, ECHO, ECHOE, ECHOK, ECHONL, ECHOCTL, ECHOPRT, 
 
 /// Empty when both did the same, else what differed.
 std::string compare(u32 seed, useconds_t patience) {
-    const std::string keys{"\x7f\b\x15\x17\x16\x12\x04\r\n\t;!\0\xff\xc3\xa9\xe2\x82\xac" "A_ \x01\x0f", 24};
+    const std::string keys{
+        "\x7f\b\x15\x17\x16\x12\x04\r\n\t;!\0\xff\xc3\xa9\xe2\x82\xac"
+        "A_ \x01\x0f",
+        24};
     const std::string texts[] = {"hello\n", "a\tb\tc\n", "x\b\b\ty", "\r\rAbC\xc3\xa9\t|", "\n\n\r\n"};
     std::mt19937 random{seed};
     auto below = [&](u32 limit) { return static_cast<u32>(random() % limit); };

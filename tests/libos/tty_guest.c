@@ -472,8 +472,8 @@ int main(int count_of_arguments, char** arguments) {
     static const struct {
         const char* name;
         void (*run)(void);
-    } kParts[] = {{"names", names},     {"lines", lines},       {"raw", raw_reads}, {"closing", closing},
-                  {"packets", packets}, {"sessions", sessions}, {"keys", keys},     {"background", background},
+    } kParts[] = {{"names", names},     {"lines", lines},       {"raw", raw_reads},    {"closing", closing},
+                  {"packets", packets}, {"sessions", sessions}, {"keys", keys},        {"background", background},
                   {"orphans", orphans}, {"flow", flow},         {"settings", settings}};
     setvbuf(stdout, 0, _IONBF, 0);
     if (count_of_arguments < 2) return 2;

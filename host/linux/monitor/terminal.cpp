@@ -13,7 +13,8 @@ using gate::ConsolePacket;
 
 Result<void, LaunchError> Terminal::open() {
     if (tcgetattr(STDIN_FILENO, &saved_) != 0)
-        return Failure{launch_error(125, "the input device is not a TTY; leave out -t, or start postern in a terminal")};
+        return Failure{
+            launch_error(125, "the input device is not a TTY; leave out -t, or start postern in a terminal")};
     present_ = true;
     return {};
 }
