@@ -299,7 +299,7 @@ constexpr Synopsis kSynopses[] = {
      "  postern run --timeout 10s --memory 512m -- python3 untrusted.py\n"
      "  postern run --root /srv/debian -- /bin/sh\n",
      "The program sees the system's programs and libraries, a part of /etc and the working directory, all read-only,\n"
-     "and a private /tmp and home. It has no network. 'postern routes' prints the rules.\n"
+     "and a private /tmp and home. Its network is its own loopback interface. 'postern routes' prints the rules.\n"
      "Exit status: the program's own; 125 Postern failed, 126 not executable, 127 not found, 124 timeout,\n"
      "128+N ended by signal N.\n",
      true},

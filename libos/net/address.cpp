@@ -20,6 +20,7 @@ bool all_zero(const u8* bytes, usize count) {
 
 bool IpName::is_v4() const { return memcmp(address, kMappedPrefix, sizeof kMappedPrefix) == 0; }
 bool IpName::is_any() const { return is_v4() ? all_zero(address + 12, 4) : all_zero(address, 16); }
+bool IpName::is_multicast() const { return is_v4() ? (address[12] & 0xf0) == 0xe0 : address[0] == 0xff; }
 bool IpName::is_loopback() const { return is_v4() ? address[12] == 127 : all_zero(address, 15) && address[15] == 1; }
 
 IpName any_name(Family family) {

@@ -30,9 +30,10 @@ struct IpName {
     u8 address[16] = {};
     u16 port = 0;
 
-    bool is_v4() const;        ///< IPv4, in its mapped form
-    bool is_any() const;       ///< 0.0.0.0 or ::
-    bool is_loopback() const;  ///< 127.0.0.0/8 or ::1
+    bool is_v4() const;         ///< IPv4, in its mapped form
+    bool is_any() const;        ///< 0.0.0.0 or ::
+    bool is_multicast() const;  ///< 224.0.0.0/4 or ff00::/8
+    bool is_loopback() const;   ///< 127.0.0.0/8 or ::1
     bool same_address(const IpName& other) const { return memcmp(address, other.address, sizeof address) == 0; }
 };
 inline bool operator==(const IpName& a, const IpName& b) { return a.port == b.port && a.same_address(b); }

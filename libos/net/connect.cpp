@@ -49,6 +49,7 @@ Res<Endpoint*> make_accepted(Endpoint& listener, Endpoint& connector) {
     made->options = listener.options;
     made->owner_uid = listener.owner_uid;
     made->state = SocketState::connected;
+    made->chosen_port = 1;
     made->peer = &connector;
     connector.reference();
     return made;
@@ -148,8 +149,15 @@ Res<void> SocketFile::bind(Thread& thread, const SocketAddress& address) {
         return name_ip(thread, mine, name);
     }
     TRY(check_local(address));
-    if (mine.named != 0) return Failure{Errno::inval};
     if (address.size == 2 || is_abstract(address)) return name_abstract(mine, address);
+    if (mine.named != 0) {
+        // Linux makes the name before it looks at the socket.
+        char path[kMostUnix];
+        copy_string(path, sizeof path, unix_path(address));
+        Stat stat;
+        return Failure{stat_path(thread, kAtWorkingDirectory, path, false, stat).ok() ? Errno::addrinuse
+                                                                                      : Errno::inval};
+    }
     auto made = make_name(thread, address);
     if (!made.ok()) return Failure{made.error() == Errno::exist ? Errno::addrinuse : made.error()};
     SocketAddress name = address;
@@ -317,7 +325,11 @@ Res<void> SocketFile::connect_tcp(Thread& thread, const SocketAddress& address) 
             return {};
         case SocketState::closed: return Failure{mine.error != 0 ? mine.take_error() : Errno::isconn};
         case SocketState::fresh:
-            if (mine.error != 0) return Failure{mine.take_error()};
+            if (mine.connect_failed != 0) {
+                mine.connect_failed = 0;
+                Errno error = mine.take_error();
+                return Failure{error != Errno::ok ? error : Errno::connaborted};
+            }
             break;
     }
     IpName to = TRY(parse_destination(mine, address));
@@ -375,6 +387,7 @@ Res<void> SocketFile::connect_tcp(Thread& thread, const SocketAddress& address) 
         // As Linux even on the loopback interface: the answer comes with readiness.
         if (refused) {
             mine.set_error(Errno::connrefused);
+            mine.connect_failed = 1;
             mine.queue.wake(~0u);
         }
         return Failure{Errno::inprogress};

@@ -35,6 +35,12 @@ Endpoint::~Endpoint() {
         message_destroy(first);
         first = next;
     }
+    while (groups != nullptr) {
+        Group* next = groups->next;
+        arena::destroy(groups);
+        groups = next;
+    }
+    if (corked != nullptr) message_destroy(corked);
     if (peer != nullptr) peer->release();
     if (inode != nullptr) inode->release();
 }
@@ -47,6 +53,36 @@ Endpoint* Endpoint::hold_peer() {
     Guard guard{lock};
     if (peer != nullptr) peer->reference();
     return peer;
+}
+
+Res<void> join_group(Endpoint& endpoint, const IpName& group) {
+    Group* fresh = TRY(arena::create<Group>(nullptr, group));
+    {
+        Guard guard{endpoint.lock};
+        Group* at = endpoint.groups;
+        while (at != nullptr && !at->name.same_address(group)) at = at->next;
+        if (at == nullptr) {
+            fresh->next = endpoint.groups;
+            set_undoable(endpoint.lock, endpoint.groups, fresh);
+            return {};
+        }
+    }
+    arena::destroy(fresh);
+    return Failure{Errno::addrinuse};
+}
+
+Res<void> leave_group(Endpoint& endpoint, const IpName& group) {
+    Group* gone;
+    {
+        Guard guard{endpoint.lock};
+        Group** at = &endpoint.groups;
+        while (*at != nullptr && !(*at)->name.same_address(group)) at = &(*at)->next;
+        gone = *at;
+        if (gone == nullptr) return Failure{Errno::addrnotavail};
+        set_undoable(endpoint.lock, *at, gone->next);
+    }
+    arena::destroy(gone);
+    return {};
 }
 
 // Queue ----------------------------------------------------------------------------------------------------------
@@ -80,9 +116,10 @@ u64 Endpoint::send_limit() const {
     return sum;
 }
 
-bool Endpoint::has_room(u64 charge) const {
+bool Endpoint::has_room() const {
+    // As Linux: what begins below the limit may go beyond it.
     const Endpoint* other = peer;
-    return other == nullptr || other->charged == 0 || other->charged + charge <= send_limit();
+    return other == nullptr || other->charged < send_limit();
 }
 
 bool Endpoint::writable() const {
@@ -154,6 +191,7 @@ void Endpoint::close(bool reset_peer) {
             bits |= kShutBoth | kPeerEnded;
         } else if (other->state == SocketState::connecting) {
             other->set_error(Errno::connrefused);
+            other->connect_failed = 1;
             set_undoable(other->lock, other->state, SocketState::fresh);
         } else if (abrupt) {
             if (other->state == SocketState::connected)
@@ -253,7 +291,10 @@ void Endpoint::disconnect(bool forget_name) {
         chosen_port = 0;
     }
     if (other != nullptr) {
-        if (is_tcp()) other->reset(Errno::connreset);
+        if (is_tcp()) {
+            other->reset(Errno::connreset);
+            set_error(Errno::connreset);
+        }
         other->release();
     }
     queue.wake(~0u);

@@ -33,7 +33,7 @@ public:
     ~Endpoint();
     Endpoint(const Endpoint&) = delete;
 
-    const Family family;
+    Family family;  ///< changed by IPV6_ADDRFORM only
     const SocketType type;
     const u32 protocol;
 
@@ -65,7 +65,7 @@ public:
 
     /// Lock held. How much the peer's queue may hold of what this end sends.
     u64 send_limit() const;
-    bool has_room(u64 charge) const;  ///< for a message of `charge` to the peer
+    bool has_room() const;  ///< for a message to the peer
     bool writable() const;
     void forget_outstanding(u64 charge);
 
@@ -89,6 +89,7 @@ public:
     u64 bytes = 0, charged = 0, count = 0;  ///< queued: data, with overhead, messages
     u64 outstanding = 0;                    ///< charge of datagrams sent that nobody has read yet
     Endpoint* peer = nullptr;               ///< referenced
+    u64 connect_failed = 0;                 ///< in the background: the next connect(2) tells of it
     u64 connect_told = 0;                   ///< connect(2) has answered 0
 
     Endpoint* pending_first = nullptr;  ///< of a listening one; referenced
@@ -102,8 +103,10 @@ public:
     Endpoint* next_in_bucket = nullptr;
     u64 chosen_port = 0;  ///< by the library OS: given up by AF_UNSPEC
     IpName local_ip, remote_ip;
-    SocketAddress local_unix;  ///< of Unix and netlink ends
-    Inode* inode = nullptr;    ///< the name of a Unix end in the file system; referenced
+    SocketAddress local_unix;        ///< of Unix and netlink ends
+    struct Group* groups = nullptr;  ///< multicast groups joined; guarded by `lock`
+    Message* corked = nullptr;       ///< a UDP datagram that MSG_MORE keeps open; guarded by `lock`
+    Inode* inode = nullptr;          ///< the name of a Unix end in the file system; referenced
 
     u32 owner_uid = 0;                   ///< of SO_REUSEPORT and /proc/net
     u64 identity = 0;                    ///< inode number as fstat and /proc/net tell it
@@ -114,6 +117,16 @@ public:
 private:
     u32 references_ = 1;
 };
+
+/// A multicast group of a socket. Nothing is ever received from one: no network leads there.
+struct Group {
+    Group* next;
+    IpName name;
+};
+/// Errno::addrinuse when joined already.
+Res<void> join_group(Endpoint& endpoint, const IpName& group);
+/// Errno::addrnotavail when not joined.
+Res<void> leave_group(Endpoint& endpoint, const IpName& group);
 
 /// A reference to an endpoint that ends with its scope.
 class EndpointRef {

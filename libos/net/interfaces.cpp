@@ -16,6 +16,7 @@ namespace postern::libos {
 
 namespace {
 
+constexpr u32 kCapNetAdmin = 12;
 constexpr u32 kIndex = 1, kMtu = 65536, kQueueLength = 1000;
 constexpr u16 kLoopbackHardware = 772;              // ARPHRD_LOOPBACK
 constexpr u32 kUpFlags = 0x49, kLowerUp = 1 << 16;  // IFF_UP, IFF_LOOPBACK, IFF_RUNNING; IFF_LOWER_UP
@@ -154,7 +155,8 @@ Res<void> deliver(Endpoint& endpoint, const u8* data, usize size) {
     return {};
 }
 
-Res<void> answer(Endpoint& endpoint, const nlmsghdr& header, u8 family, u32 port) {
+Res<void> answer(Endpoint& endpoint, const nlmsghdr& header, const u8* body, u32 body_size, u32 port) {
+    const u8 family = body_size != 0 ? body[0] : 0;
     u8 buffer[1024];
     Reply reply{buffer, header.nlmsg_seq, port};
     const bool dump = (header.nlmsg_flags & NLM_F_DUMP) != 0;
@@ -174,6 +176,14 @@ Res<void> answer(Endpoint& endpoint, const nlmsghdr& header, u8 family, u32 port
         case RTM_GETRULE:
             if (!dump) error = Errno::netunreach;
             break;
+        case RTM_NEWLINK: {
+            // lo is up, and stays so: bringing it up is no change.
+            ifinfomsg link = {};
+            if (body_size >= sizeof link) memcpy(&link, body, sizeof link);
+            bool up = (link.ifi_flags & 1) != 0 && (link.ifi_change & ~1u) == 0 && link.ifi_index <= 1;
+            if (!up) error = Errno::perm;
+            break;
+        }
         default: error = header.nlmsg_type < RTM_BASE ? Errno::opnotsupp : Errno::perm; break;
     }
     if (reply.size() != 0) TRY(deliver(endpoint, buffer, reply.size()));
@@ -190,6 +200,24 @@ Res<void> answer(Endpoint& endpoint, const nlmsghdr& header, u8 family, u32 port
     }
     last.end();
     return deliver(endpoint, buffer, last.size());
+}
+
+/// Changes that change nothing, as scripts make them that bring the interface up.
+Res<i64> keep_interface(Thread& thread, u32 request, const InterfaceRequest& body) {
+    if (!has_capability(thread, kCapNetAdmin)) return Failure{Errno::perm};
+    static constexpr u8 kMask[4] = {255, 0, 0, 0};
+    u32 number;
+    memcpy(&number, body.data, sizeof number);
+    bool same = false;
+    switch (request) {
+        case SIOCSIFFLAGS: same = (number & 1) != 0; break;
+        case SIOCSIFADDR: same = memcmp(body.data + 4, kAddress4, 4) == 0; break;
+        case SIOCSIFNETMASK: same = memcmp(body.data + 4, kMask, 4) == 0; break;
+        case SIOCSIFMTU: same = number == kMtu; break;
+        default: break;
+    }
+    if (!same) return Failure{Errno::perm};
+    return 0;
 }
 
 }  // namespace
@@ -209,8 +237,7 @@ Res<i64> netlink_request(Thread& thread, Endpoint& endpoint, Bytes& bytes) {
         nlmsghdr header;
         memcpy(&header, request + at, sizeof header);
         if (header.nlmsg_len < sizeof header || header.nlmsg_len > size - at) break;
-        u8 family = header.nlmsg_len > sizeof header ? request[at + sizeof header] : 0;
-        TRY(answer(endpoint, header, family, port));
+        TRY(answer(endpoint, header, request + at + sizeof header, header.nlmsg_len - u32{sizeof header}, port));
         at += align_up(header.nlmsg_len, 4);
     }
     return static_cast<i64>(size);
@@ -272,7 +299,7 @@ Res<i64> interface_ioctl(Thread& thread, u32 request, u64 argument) {
             memcpy(body.data, &kLoopbackHardware, sizeof kLoopbackHardware);
             break;
         case SIOCGIFMAP: memset(body.data, 0, sizeof body.data); break;
-        default: (void)thread; return Failure{Errno::perm};
+        default: return keep_interface(thread, request, body);
     }
     TRY(copy_out(argument, &body, sizeof body));
     return 0;

@@ -12,10 +12,10 @@ enum MessageFlags : u32 {
     kMessageControlCut = 8,
     kMessageCut = 0x20,
     kMessageDontWait = 0x40,
-    kMessageEndOfRecord = 0x80,
     kMessageWaitAll = 0x100,
     kMessageErrorQueue = 0x2000,
     kMessageNoSignal = 0x4000,
+    kMessageMore = 0x8000,
     kMessageWaitForOne = 0x10000,
     kMessageCloseOnExec = 0x40000000,
 };

@@ -178,13 +178,59 @@ Res<i64> set_socket_option(Thread& thread, Arguments arguments, Endpoint& endpoi
     }
 }
 
-/// IPV6_ADDRFORM, IP_OPTIONS, multicast groups and what else has no meaning without a network.
+/// Multicast groups are joined and left as Linux does it, though nothing ever comes from one.
+Res<i64> change_group(Arguments arguments, Endpoint& endpoint, u32 level, u32 name, bool& known) {
+    constexpr u32 kJoin4 = 35, kLeave4 = 36, kJoin6 = 20, kLeave6 = 21, kJoinAny = 42, kLeaveAny = 45;
+    const bool any = name == kJoinAny || name == kLeaveAny;
+    const bool v4 = level == kLevelIp && (name == kJoin4 || name == kLeave4);
+    known = any || v4 || (level == kLevelIp6 && (name == kJoin6 || name == kLeave6));
+    if (!known) return 0;
+    const u64 size = static_cast<u32>(arguments[4]);
+    IpName group = any_name(level == kLevelIp ? Family::inet : Family::inet6);
+    if (any) {  // struct group_req
+        if (size < 136) return Failure{Errno::inval};
+        SocketAddress address = TRY(read_address(arguments[3] + 8, SocketAddress::kCapacity));
+        auto parsed = parse_ip(address, level == kLevelIp ? Family::inet : Family::inet6);
+        if (!parsed.ok()) return Failure{level == kLevelIp ? Errno::inval : Errno::addrnotavail};
+        group = parsed.value();
+    } else if (v4) {  // struct ip_mreq and ip_mreqn
+        if (size < 8) return Failure{Errno::inval};
+        TRY(copy_in(group.address + 12, arguments[3], 4));
+    } else {  // struct ipv6_mreq
+        if (size < 20) return Failure{Errno::inval};
+        TRY(copy_in(group.address, arguments[3], 16));
+    }
+    if (!group.is_multicast()) return Failure{Errno::inval};
+    if (name == kJoinAny || name == kJoin4 || name == kJoin6)
+        TRY(join_group(endpoint, group));
+    else
+        TRY(leave_group(endpoint, group));
+    return 0;
+}
+
+/// IPV6_ADDRFORM: a socket whose conversation is IPv4's anyway becomes one of IPv4.
+Res<i64> change_family(Arguments arguments, Endpoint& endpoint) {
+    i32 family = TRY(read_user<i32>(arguments[3]));
+    if (family != static_cast<i32>(Family::inet)) return Failure{Errno::inval};
+    if (endpoint.state != SocketState::connected) return Failure{Errno::notconn};
+    if (endpoint.options.is_on(kOnlyIp6) || !endpoint.remote_ip.is_v4()) return Failure{Errno::addrnotavail};
+    endpoint.family = Family::inet;
+    return 0;
+}
+
+/// What is neither a number nor of SOL_SOCKET.
 Res<i64> set_special(Arguments arguments, Endpoint& endpoint, u32 level, u32 name) {
-    constexpr u32 kJoin4 = 35, kLeave4 = 36, kJoin6 = 20, kLeave6 = 21;
-    if (level == kLevelIp && (name == kJoin4 || name == kLeave4))
-        return Failure{name == kJoin4 ? Errno::nodev : Errno::addrnotavail};
-    if (level == kLevelIp6 && (name == kJoin6 || name == kLeave6))
-        return Failure{name == kJoin6 ? Errno::nodev : Errno::addrnotavail};
+    // Extension headers of datagrams sent: they would arrive at sockets that did not ask for them.
+    constexpr u32 kHopOptions = 54, kRouteOptions = 55, kRoute = 57, kDestinationOptions = 59, kPacketInfo6 = 50;
+    if (level == kLevelIp || level == kLevelIp6) {
+        bool known = false;
+        i64 result = TRY(change_group(arguments, endpoint, level, name, known));
+        if (known) return result;
+    }
+    if (level == kLevelIp6 && name == kIp6AddressForm) return change_family(arguments, endpoint);
+    if (level == kLevelIp6 && (name == kHopOptions || name == kRouteOptions || name == kRoute ||
+                               name == kDestinationOptions || name == kPacketInfo6))
+        return 0;
     if (level == kLevelIp && name == kIpOptions && arguments[4] == 0) return 0;
     if (level == kLevelTcp && name == kTcpUlp) return Failure{Errno::noent};
     if (level == kLevelTcp && name == kTcpCongestion) {
@@ -206,7 +252,9 @@ Res<i64> sys_getsockopt(Thread& thread, Arguments arguments) {
     SocketFile* socket = TRY(hold_socket(thread, file, arguments[0]));
     Endpoint& endpoint = socket->endpoint();
     const u32 level = static_cast<u32>(arguments[1]), name = static_cast<u32>(arguments[2]);
-    if (!knows_level(endpoint, level)) return Failure{unknown(endpoint, level)};
+    // Linux's IPv4 answers an unknown level in its own way.
+    if (!knows_level(endpoint, level))
+        return Failure{endpoint.family == Family::inet ? Errno::opnotsupp : unknown(endpoint, level)};
     i32 room = TRY(read_user<i32>(arguments[4]));
     if (room < 0) return Failure{Errno::inval};
     const u32 index = find_option(level, name);

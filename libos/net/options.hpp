@@ -86,7 +86,7 @@ inline constexpr OptionRow kOptionRows[] = {
     {kLevelIp6, 18, 1, -1, 255},                   // IPV6_MULTICAST_HOPS
     {kLevelIp6, 19, 1, 0, 0},                      // IPV6_MULTICAST_LOOP
     {kLevelIp6, 23, 1, 0, 5},                      // IPV6_MTU_DISCOVER
-    {kLevelIp6, 24, 65536, 0, 0, true},            // IPV6_MTU
+    {kLevelIp6, 24, 65536, 1280, 65536},           // IPV6_MTU
     {kLevelIp6, 25, 0, 0, 0},                      // IPV6_RECVERR
     {kLevelIp6, 26, 0, 0, 0},                      // IPV6_V6ONLY
     {kLevelIp6, 49, 0, 0, 0},                      // IPV6_RECVPKTINFO
@@ -113,7 +113,8 @@ inline constexpr u32 kReuseAddress = find_option(kLevelSocket, 2), kBroadcast = 
                      kPacketInfo = find_option(kLevelIp, 8), kReceivePacketInfo6 = find_option(kLevelIp6, 49),
                      kReceiveError = find_option(kLevelIp, 11), kReceiveError6 = find_option(kLevelIp6, 25),
                      kReceiveTtl = find_option(kLevelIp, 12), kReceiveTos = find_option(kLevelIp, 13),
-                     kTypeOfService = find_option(kLevelIp, 1), kTimeToLive = find_option(kLevelIp, 2);
+                     kTypeOfService = find_option(kLevelIp, 1), kTimeToLive = find_option(kLevelIp, 2),
+                     kUdpCork = find_option(kLevelUdp, 1);
 static_assert(kTimeToLive < kOptionCount && kOnlyIp6 < kOptionCount);
 
 struct SocketOptions {

@@ -21,6 +21,27 @@ void broken_pipe(Thread& thread, u32 flags) {
     if ((flags & kMessageNoSignal) == 0) send_signal_to_thread(thread, user_signal(kSigPipe));
 }
 
+/// The open datagram with `added` at its end; both are consumed.
+Res<Message*> cork(Endpoint& mine, Message* added, const SocketAddress* from) {
+    Message* open;
+    {
+        Guard guard{mine.lock};
+        open = mine.corked;
+        set_undoable(mine.lock, mine.corked, static_cast<Message*>(nullptr));
+    }
+    if (open == nullptr) return added;
+    const u64 whole = open->size + added->size;
+    Res<Message*> joined = whole <= kMostUdp4 ? message_create(whole, from) : Res<Message*>{Failure{Errno::msgsize}};
+    if (joined.ok()) {
+        memcpy(joined.value()->data(), open->data(), open->size);
+        memcpy(joined.value()->data() + open->size, added->data(), added->size);
+        joined.value()->credentials = added->credentials;
+    }
+    message_destroy(open);
+    message_destroy(added);
+    return joined;
+}
+
 }  // namespace
 
 gate::Deadline deadline_of(u64 timeout) { return timeout == 0 ? gate::kForever : monotonic_now() + timeout; }
@@ -108,7 +129,7 @@ Res<i64> SocketFile::send_connected(Thread& thread, Bytes& bytes, const SendRequ
             Guard guard{other->lock};
             if (other->closed != 0) {
                 gone = true;
-            } else if (!mine.has_room(message->charge)) {
+            } else if (!mine.has_room()) {
                 full = true;
             } else {
                 other->append(*message);
@@ -137,9 +158,8 @@ Res<i64> SocketFile::send_connected(Thread& thread, Bytes& bytes, const SendRequ
             failed = Errno::again;
             break;
         }
-        const u64 charge = message->charge;
         auto waited = wait_until(thread, mine.queue, kWriteEvents, until, [&] {
-            return mine.has_room(charge) || (mine.shut_bits & kShutSend) != 0 || mine.error != 0 || other->closed != 0;
+            return mine.has_room() || (mine.shut_bits & kShutSend) != 0 || mine.error != 0 || other->closed != 0;
         });
         if (!waited.ok()) {
             failed = wait_error(waited.error(), timeout);
@@ -230,6 +250,8 @@ Res<i64> SocketFile::send_udp(Thread& thread, Bytes& bytes, const SendRequest& r
     Endpoint& mine = endpoint_;
     const u64 size = bytes.size();
     if (size > 0xffff) return Failure{Errno::msgsize};
+    if (request.to != nullptr && request.to->size < (mine.family == Family::inet ? 16u : 2u))
+        return Failure{Errno::inval};
     IpName to = mine.remote_ip;
     if (request.to != nullptr && request.to->family() != Family::unspecified) {
         // An IPv6 socket takes IPv4 addresses as well.
@@ -262,6 +284,15 @@ Res<i64> SocketFile::send_udp(Thread& thread, Bytes& bytes, const SendRequest& r
     // How the receiver sees the sender depends on the receiver's family.
     SocketAddress name = format_ip(from, target.get() != nullptr ? target->family : mine.family);
     Message* message = TRY(fill(thread, bytes, size, request, false, &name));
+    const bool more = (request.flags & kMessageMore) != 0 || mine.options.is_on(kUdpCork);
+    if (more || mine.corked != nullptr) {
+        message = TRY(cork(mine, message, &name));
+        if (more) {
+            Guard guard{mine.lock};
+            mine.corked = message;
+            return static_cast<i64>(size);
+        }
+    }
     bool delivered = false;
     if (target.get() != nullptr) {
         Guard guard{target->lock};
@@ -312,10 +343,10 @@ Res<Received> SocketFile::receive(Thread& thread, Bytes& bytes, const ReceiveReq
             Guard guard{mine.lock};
             for (Message* message = mine.first; message != nullptr && !stop;) {
                 Message* next = message->next;
-                // Credentials and descriptors mark a boundary that one receive does not cross.
-                if (result.has_message && ((message->file_count != 0 && request.files != nullptr) ||
-                                           (by_sender && (message->credentials.pid != result.credentials.pid ||
-                                                          message->credentials.uid != result.credentials.uid)))) {
+                // Another sender, where it matters, and descriptors received are boundaries of a stream.
+                if (result.has_message && by_sender &&
+                    (message->credentials.pid != result.credentials.pid ||
+                     message->credentials.uid != result.credentials.uid)) {
                     stop = true;
                     break;
                 }

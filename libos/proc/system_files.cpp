@@ -4,6 +4,7 @@
 #include <cpuid.h>
 
 #include "base/memory.hpp"
+#include "libos/net/proc_files.hpp"
 #include "libos/proc/mounts.hpp"
 #include "libos/proc/node.hpp"
 #include "libos/proc/system.hpp"
@@ -233,7 +234,18 @@ Res<void> write_network_devices(const Subject&, ProcText& text) {
     text.add(
         "Inter-|   Receive                                                |  Transmit\n"
         " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls "
-        "carrier compressed\n");
+        "carrier compressed\n"
+        "    lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0"
+        "          0\n");
+    return {};
+}
+Res<void> write_inet6_addresses(const Subject&, ProcText& text) {
+    text.add("00000000000000000000000000000001 01 80 10 80       lo\n");
+    return {};
+}
+Res<void> write_routes(const Subject&, ProcText& text) {
+    text.add("Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT"
+             "                                                       \n");
     return {};
 }
 Res<void> write_vm_stat(const Subject&, ProcText& text) {
@@ -264,7 +276,10 @@ constexpr Node file(const char* name, TextWriter text, u32 mode = 0444) {
     return {.name = name, .kind = NodeKind::file, .mode = mode, .text = text};
 }
 
-constexpr Node kNet[] = {file("dev", write_network_devices), file("unix", write_nothing)};
+constexpr Node kNet[] = {file("dev", write_network_devices), file("if_inet6", write_inet6_addresses),
+                         file("route", write_routes),        file("tcp", write_net_tcp),
+                         file("tcp6", write_net_tcp6),       file("udp", write_net_udp),
+                         file("udp6", write_net_udp6),       file("unix", write_net_unix)};
 
 Res<void> write_segments(const Subject& subject, ProcText& text) { return segments_text(subject.caller, text); }
 Res<void> write_semaphores(const Subject& subject, ProcText& text) { return semaphores_text(subject.caller, text); }
@@ -283,7 +298,7 @@ constexpr Node kRootNodes[] = {
     file("meminfo", write_memory),
     file("modules", write_nothing),
     {.name = "mounts", .kind = NodeKind::link, .mode = 0777, .target = "self/mounts"},
-    {.name = "net", .kind = NodeKind::directory, .mode = 0555, .children = kNet, .child_count = 2},
+    {.name = "net", .kind = NodeKind::directory, .mode = 0555, .children = kNet, .child_count = sizeof kNet / sizeof *kNet},
     file("partitions", write_nothing),
     {.name = "self", .kind = NodeKind::link, .mode = 0777, .link = link_self},
     file("stat", write_stat),

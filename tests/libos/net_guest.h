@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the parts of the socket tests share.
+#pragma once
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+extern int failures;
+extern volatile int caught;
+void check(int condition, const char* name);
+#define FAILS(call, number) ((call) == -1 && errno == (number))
+void handle(int number, int flags);
+void nap(long milliseconds);
+int events_of(int fd, int wanted);
+#define CHILD(...)             \
+    ({                         \
+        pid_t child_ = fork(); \
+        if (child_ == 0) {     \
+            __VA_ARGS__;       \
+            _exit(0);          \
+        }                      \
+        child_;                \
+    })
+int reap(pid_t child);
+socklen_t local_name(struct sockaddr_un* address, const char* path);
+struct sockaddr_in inet_name(const char* address, int port);
+struct sockaddr_in6 inet6_name(const char* address, int port);
+int port_of(int fd);
+int option(int fd, int level, int name);
+
+void names(void), datagrams(void), packets(void), passing(void), credentials(void), backlog(void), ends(void);
+void tcp(void), refused(void), states(void), udp(void), dual(void), options(void), readiness(void), sharing(void);
+void interfaces(void), transfers(void), beyond(void);
