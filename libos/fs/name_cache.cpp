@@ -26,7 +26,6 @@ using Entry = KnownName;
 constexpr u64 kBuckets = 4096;
 constexpr u64 kMostEntries = 32768;  // about 12 MiB
 
-
 struct Cache {
     Entry* buckets[kBuckets];
     u64 count;

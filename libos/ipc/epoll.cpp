@@ -415,9 +415,7 @@ Res<u32> epoll_wait(Thread& thread, File& set, EpollEvent* events, u32 capacity,
     return static_cast<EpollFile&>(set).wait(thread, events, capacity, deadline);
 }
 
-u32 epoll_members(File& set) {
-    return set.kind() == FileKind::epoll ? static_cast<EpollFile&>(set).members() : 0;
-}
+u32 epoll_members(File& set) { return set.kind() == FileKind::epoll ? static_cast<EpollFile&>(set).members() : 0; }
 
 void epoll_forget(File& file) {
     Guard tree{tree_lock()};

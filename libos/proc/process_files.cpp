@@ -84,10 +84,11 @@ Res<void> write_stat(const Subject& subject, ProcText& text) {
     i32 foreground = group == ~0u ? -1 : static_cast<i32>(group);
     i32 nice = thread != nullptr ? thread->nice : 0;
     text.add(thread != nullptr ? thread->tid : process.pid, " (", name_of(subject), ") ", state_of(subject), ' ',
-             parent_of(process), ' ', process.pgid, ' ', process.sid, ' ', terminal, ' ', foreground, " 4194304 0 0 0 0 ", cpu, " 0 ",
-             process.cpu_user_children / kTick, ' ', process.cpu_system_children / kTick, ' ', 20 + nice, ' ', nice,
-             ' ', process.thread_count, " 0 ", process.start_time / kTick, ' ', memory.mapped, ' ',
-             memory.accessible / kPageSize, " 18446744073709551615 ", memory.code_start, ' ', memory.code_end, ' ',
+             parent_of(process), ' ', process.pgid, ' ', process.sid, ' ', terminal, ' ', foreground,
+             " 4194304 0 0 0 0 ", cpu, " 0 ", process.cpu_user_children / kTick, ' ',
+             process.cpu_system_children / kTick, ' ', 20 + nice, ' ', nice, ' ', process.thread_count, " 0 ",
+             process.start_time / kTick, ' ', memory.mapped, ' ', memory.accessible / kPageSize,
+             " 18446744073709551615 ", memory.code_start, ' ', memory.code_end, ' ',
              subject.own() ? process.start_stack : 0, " 0 0 ");
     text.add(process.signals.pending.set & 0x7fff'ffff, ' ', thread != nullptr ? thread->signals.mask & 0x7fff'ffff : 0,
              ' ', handlers.ignored & 0x7fff'ffff, ' ', handlers.caught & 0x7fff'ffff, " 0 0 0 ", process.exit_signal,

@@ -235,7 +235,8 @@ Res<void> write_network_devices(const Subject&, ProcText& text) {
         "Inter-|   Receive                                                |  Transmit\n"
         " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls "
         "carrier compressed\n"
-        "    lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0"
+        "    lo:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       "
+        "0"
         "          0\n");
     return {};
 }
@@ -244,8 +245,9 @@ Res<void> write_inet6_addresses(const Subject&, ProcText& text) {
     return {};
 }
 Res<void> write_routes(const Subject&, ProcText& text) {
-    text.add("Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT"
-             "                                                       \n");
+    text.add(
+        "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT"
+        "                                                       \n");
     return {};
 }
 Res<void> write_vm_stat(const Subject&, ProcText& text) {
@@ -298,7 +300,11 @@ constexpr Node kRootNodes[] = {
     file("meminfo", write_memory),
     file("modules", write_nothing),
     {.name = "mounts", .kind = NodeKind::link, .mode = 0777, .target = "self/mounts"},
-    {.name = "net", .kind = NodeKind::directory, .mode = 0555, .children = kNet, .child_count = sizeof kNet / sizeof *kNet},
+    {.name = "net",
+     .kind = NodeKind::directory,
+     .mode = 0555,
+     .children = kNet,
+     .child_count = sizeof kNet / sizeof *kNet},
     file("partitions", write_nothing),
     {.name = "self", .kind = NodeKind::link, .mode = 0777, .link = link_self},
     file("stat", write_stat),

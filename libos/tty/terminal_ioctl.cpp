@@ -125,12 +125,17 @@ Res<i64> open_peer(Thread& thread, Terminal& terminal, u64 flags) {
 
 Res<i64> master_ioctl(Thread& thread, Terminal& terminal, u32 request, u64 argument) {
     switch (request) {
-        case TIOCSPTLCK: terminal.locked = TRY(read_user<i32>(argument)) != 0; return 0;
+        case TIOCSPTLCK: {
+            i32 lock = TRY(read_user<i32>(argument));
+            terminal.locked = lock != 0;
+            return 0;
+        }
         case TIOCGPTLCK: return put_number(argument, terminal.locked);
         case TIOCGPTN: return put_number(argument, terminal.number);
         case TIOCGPTPEER: return open_peer(thread, terminal, argument);
         case TIOCPKT: {
-            bool on = TRY(read_user<i32>(argument)) != 0;
+            i32 wanted = TRY(read_user<i32>(argument));
+            const bool on = wanted != 0;
             Guard guard{terminal.lock};
             if (on && terminal.packet == 0) terminal.packet_status = 0;
             terminal.packet = on;

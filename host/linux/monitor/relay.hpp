@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Standard streams. Regular files and pipes go to the program as they are. Sockets and terminals do not: through a
 // descriptor of them a program could read the keyboard, push input, or reach whoever is at the other end. Small
-// processes copy between those and pipes. With -t the program has a terminal of its own, and the caller's is its screen.
+// processes copy between those and pipes. With -t the program has a terminal of its own, and the caller's is its
+// screen.
 #pragma once
 
 #include <string>

@@ -35,9 +35,7 @@ GATE_CASE(fork_copies_and_returns_twice) {
 GATE_CASE(bare_fork_leaves_the_program_behind) {
     constexpr u64 kSize = 1 << 20;
     const u64 place = g_parameters->user_low + (64ull << 20);
-    auto commit = [&] {
-        return g_calls->DkVirtualMemoryAlloc(place, kSize, kAllocCommit, kProtRead | kProtWrite);
-    };
+    auto commit = [&] { return g_calls->DkVirtualMemoryAlloc(place, kSize, kAllocCommit, kProtRead | kProtWrite); };
     REQUIRE_OK(commit());
     *reinterpret_cast<volatile u32*>(place) = 7;
     for (u32 flags : {u32{kForkBare}, 0u}) {
