@@ -126,19 +126,18 @@ Res<i64> open_peer(Thread& thread, Terminal& terminal, u64 flags) {
 Res<i64> master_ioctl(Thread& thread, Terminal& terminal, u32 request, u64 argument) {
     switch (request) {
         case TIOCSPTLCK: {
-            i32 lock = TRY(read_user<i32>(argument));
-            terminal.locked = lock != 0;
+            i32 on = TRY(read_user<i32>(argument));
+            terminal.locked = on != 0;
             return 0;
         }
         case TIOCGPTLCK: return put_number(argument, terminal.locked);
         case TIOCGPTN: return put_number(argument, terminal.number);
         case TIOCGPTPEER: return open_peer(thread, terminal, argument);
         case TIOCPKT: {
-            i32 wanted = TRY(read_user<i32>(argument));
-            const bool on = wanted != 0;
+            i32 on = TRY(read_user<i32>(argument));
             Guard guard{terminal.lock};
-            if (on && terminal.packet == 0) terminal.packet_status = 0;
-            terminal.packet = on;
+            if (on != 0 && terminal.packet == 0) terminal.packet_status = 0;
+            terminal.packet = on != 0;
             return 0;
         }
         case TIOCGPKT: return put_number(argument, terminal.packet);
