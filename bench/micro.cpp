@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,15 +130,18 @@ void do_pwrite_4k(u64 n) {
     while (n-- > 0) must(pwrite(file, buffer, 4096, static_cast<off_t>((n & 63) * 4096)), "pwrite");
     close(file);
 }
-void do_open_close(u64 n) {
-    std::string name = directory + "/data";
+constexpr const char* kSystemFile = "/usr/share/common-licenses/GPL-3";
+void open_close(u64 n, const std::string& name) {
     while (n-- > 0) close(static_cast<int>(must(open(name.c_str(), O_RDONLY), "open")));
 }
-void do_stat(u64 n) {
+void do_open_close(u64 n) { open_close(n, kSystemFile); }
+void do_open_close_volume(u64 n) { open_close(n, directory + "/data"); }
+void stat_of(u64 n, const std::string& name) {
     struct stat status;
-    std::string name = directory + "/data";
     while (n-- > 0) must(stat(name.c_str(), &status), "stat");
 }
+void do_stat(u64 n) { stat_of(n, kSystemFile); }
+void do_stat_volume(u64 n) { stat_of(n, directory + "/data"); }
 void do_stat_missing(u64 n) {
     struct stat status;
     while (n-- > 0) stat("/usr/lib/no-such-file", &status);
@@ -175,6 +179,15 @@ void fork_exec(u64 n, const char* program) {
         int status;
         waitpid(child, &status, 0);
         if (status != 0) fail(program);
+    }
+}
+void do_spawn(u64 n) {
+    char name[] = "true";
+    char* arguments[] = {name, nullptr};
+    while (n-- > 0) {
+        pid_t child;
+        if (posix_spawn(&child, "/bin/true", nullptr, nullptr, arguments, environ) != 0) fail("posix_spawn");
+        waitpid(child, nullptr, 0);
     }
 }
 void do_fork_exec(u64 n) { fork_exec(n, "/bin/true"); }
@@ -329,12 +342,15 @@ constexpr Row kRows[] = {
     {"pread-64k", do_pread_64k},
     {"pwrite-4k-tmp", do_pwrite_4k},
     {"open-close", do_open_close},
+    {"open-close-volume", do_open_close_volume},
     {"stat", do_stat},
+    {"stat-volume", do_stat_volume},
     {"stat-missing", do_stat_missing},
     {"create-close-unlink", do_create_unlink},
     {"readdir", do_readdir},
     {"fork-wait", do_fork_wait, 400},
     {"fork-exec-wait", do_fork_exec, 100},
+    {"posix-spawn-wait", do_spawn, 100},
     {"fork-exec-wait-static", do_fork_exec_static, 100},
     {"pipe-pingpong", do_pipe_pingpong},
     {"futex-pingpong", do_futex_pingpong},
