@@ -20,7 +20,7 @@ using gate::Err;
 struct Console {
     SharedLock input_lock, output_lock;  ///< above the terminal's lock; the host is asked under them and never blocks
     Terminal* terminal = nullptr;
-    u32 gone = 0;
+    u32 gone = 0, screen_gone = 0;
 };
 
 // Set by the first process before it can fork: handles mean the same in all of the family.
@@ -57,7 +57,7 @@ bool console_wanted() {
 }
 
 bool console_present() { return g_console != nullptr; }
-gate::Handle console_output_handle() { return g_output; }
+gate::Handle console_output_handle() { return g_console->screen_gone != 0 ? gate::kNoHandle : g_output; }
 u32 console_foreground() { return g_console != nullptr ? g_console->terminal->foreground : 0; }
 
 void console_input() {
@@ -89,32 +89,51 @@ void console_input() {
     }
 }
 
+namespace {
+
+/// One piece. Err::not_found: there was nothing.
+Err show_piece(Terminal& terminal) {
+    u8 piece[1024];
+    u64 written = 0;
+    Guard guard{g_console->output_lock};
+    u32 size;
+    {
+        Guard inner{terminal.lock};
+        size = terminal.discipline.peek_output(piece, sizeof piece);
+    }
+    if (size == 0) return Err::not_found;
+    Err error = Err::closed;
+    if (g_console->screen_gone == 0) error = g_gate->DkStreamWrite(g_output, gate::kNoOffset, piece, size, &written);
+    if (error == Err::would_block || error == Err::interrupted) return error;
+    if (error != Err::ok) {  // nobody looks at the screen any more
+        g_console->screen_gone = 1;
+        written = size;
+    }
+    Guard inner{terminal.lock};
+    terminal.discipline.drop_output(static_cast<u32>(written));
+    return Err::ok;
+}
+
+}  // namespace
+
+void console_flush(Terminal& terminal) {
+    while (show_piece(terminal) == Err::ok) {
+    }
+}
+
 bool console_output(Terminal& terminal) {
     for (;;) {
-        u8 piece[1024];
-        u64 written = 0;
-        Err error;
-        u32 events = 0;
+        Err error = show_piece(terminal);
+        if (error == Err::interrupted) take_interrupts();
+        if (error == Err::would_block) return false;
+        if (error != Err::not_found) continue;
+        u32 events;
         {
-            Guard guard{g_console->output_lock};
-            u32 size;
-            {
-                Guard inner{terminal.lock};
-                size = terminal.discipline.peek_output(piece, sizeof piece);
-            }
-            if (size == 0) return true;
-            error = g_gate->DkStreamWrite(g_output, gate::kNoOffset, piece, size, &written);
-            const bool waits = error == Err::would_block || error == Err::interrupted;
-            if (error != Err::ok && !waits) written = size;  // nobody looks at the screen any more
-            if (written != 0) {
-                Guard inner{terminal.lock};
-                terminal.discipline.drop_output(static_cast<u32>(written));
-                events = terminal.discipline.take_events() & ~u32{LineDiscipline::kShown};
-            }
+            Guard guard{terminal.lock};
+            events = terminal_finish(terminal) & ~u32{LineDiscipline::kShown};
         }
         if (events != 0) terminal_announce(terminal, events);
-        if (error == Err::would_block) return false;
-        if (error == Err::interrupted) take_interrupts();
+        return true;
     }
 }
 

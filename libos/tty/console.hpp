@@ -20,7 +20,9 @@ Res<void> install_console(FdTable& table);
 void console_input();
 /// Puts output on the screen as far as that does not block. True: there is nothing left.
 bool console_output(Terminal& terminal);
-/// Where output goes, to wait for room.
+/// As far as it goes at once, for callers under a lock: announces nothing.
+void console_flush(Terminal& terminal);
+/// Where output goes, to wait for room; none when the screen is gone.
 gate::Handle console_output_handle();
 bool console_present();
 /// Foreground group of the console; 0: none.

@@ -129,6 +129,7 @@ using E = LineDiscipline::Event;
 
 u32 terminal_finish(Terminal& terminal) {
     u32 events = terminal.discipline.take_events();
+    if (events != 0) ++terminal.changes;
     if (terminal.packet != 0) {
         u32 status = terminal.packet_status;
         if ((events & E::kReadFlushed) != 0) status |= TIOCPKT_FLUSHREAD;

@@ -25,6 +25,7 @@ struct Terminal {
     volatile u32 keyboard_gone = 0;        ///< the master is closed
     volatile u32 hangups = 0;              ///< files opened before the last one are dead
     u32 locked = 1, exclusive = 0;         ///< TIOCSPTLCK, TIOCEXCL
+    u64 changes = 0;                       ///< counts what an edge-triggered watch has to hear of
     u32 console = 0;                       ///< the other side is the monitor's terminal
     u32 mode = 0620, user = 0, group = 5;  ///< of /dev/pts/N
     WaitQueue program_queue, keyboard_queue;

@@ -53,6 +53,7 @@ public:
         return terminal_ioctl(thread, terminal_, false, request, argument);
     }
     u32 poll(Thread&) override {
+        if (terminal_.console != 0 && terminal_.discipline.shown() != 0) console_flush(terminal_);
         if (dead()) return kPollIn | kPollOut | kPollErr | kPollHup | kPollRdNorm | kPollWrNorm;
         u32 bits = 0;  // without the lock: announcements come after changes
         if (terminal_.discipline.readable(true)) bits |= kPollIn | kPollRdNorm;
@@ -60,11 +61,11 @@ public:
         return bits;
     }
     WaitQueue* wait_queue() override { return &terminal_.program_queue; }
-    /// Only while a full screen's pipe keeps output back.
+    /// The screen: who waits for room is woken by the host. Keys are announced by the queue alone.
     gate::Handle host_handle() const override {
-        if (terminal_.console == 0 || terminal_.discipline.writable()) return gate::kNoHandle;
-        return console_output_handle();
+        return terminal_.console != 0 ? console_output_handle() : gate::kNoHandle;
     }
+    u64 edge_count() override { return terminal_.changes; }
     Res<void> truncate(Thread&, u64) override { return Failure{Errno::inval}; }
 
 private:
@@ -182,6 +183,7 @@ private:
         Blocker blocker{thread};
         blocker.prepare();
         gate::WaitItem item{console_output_handle(), gate::kReadyWrite, 0, 0};
+        if (item.handle == gate::kNoHandle) return {};
         return blocker.wait(gate::kForever, &item, 1);
     }
 
