@@ -150,6 +150,29 @@ class Terminal(Case):
         self.finish(screen)
 
 
+class Wall(Case):
+    def test_no_descriptor_of_a_terminal_inside(self):
+        screen = self.start("sh", "-c", "echo ready; sleep 100")
+        screen.expect(b"ready")
+        inside = 0
+        for process in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{process}/stat", encoding="latin-1") as file:
+                    name, parent = file.read().rsplit(")", 1)[0].split("(", 1)[1], 0
+                with open(f"/proc/{process}/status", encoding="latin-1") as file:
+                    parent = next(int(line.split()[1]) for line in file if line.startswith("PPid:"))
+                if parent != screen.process or name.startswith("postern-"):
+                    continue
+                targets = [os.readlink(f"/proc/{process}/fd/{fd}") for fd in os.listdir(f"/proc/{process}/fd")]
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            except PermissionError:
+                self.skipTest("only root can look")
+            inside += 1
+            self.assertFalse([target for target in targets if target.startswith(("/dev/pts", "/dev/tty", "socket:"))])
+        self.assertGreaterEqual(inside, 2)
+
+
 class Jobs(Case):
     def test_stop_and_continue(self):
         screen = self.shell()
