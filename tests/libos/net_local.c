@@ -265,6 +265,7 @@ void credentials(void) {
           "SO_PEERCRED of a connection");
     setsockopt(served, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
     check(option(served, SOL_SOCKET, SO_PASSCRED) == 1, "SO_PASSCRED");
+    check(read(served, buffer, 1) == 1, "a byte from the client");
     close(served);
     check(reap(child) == 0, "the client knows the server");
     socketpair(AF_UNIX, SOCK_DGRAM, 0, pair);
