@@ -71,8 +71,9 @@ struct Message {
     u64 taken = 0;   ///< of a stream: bytes received already
     u64 charge = 0;  ///< what it counts for in buffers
     SocketCredentials credentials;
-    u32 address_size = 0;  ///< of the sender's address, which follows the data
-    u32 file_slots = 0;    ///< length of `files`, also when they are given out
+    u32 address_size = 0;                  ///< of the sender's address, which follows the data
+    u8 hop_limit = 64, traffic_class = 0;  ///< of UDP
+    u32 file_slots = 0;                    ///< length of `files`, also when they are given out
     u8* data() { return reinterpret_cast<u8*>(this + 1); }
     const u8* data() const { return reinterpret_cast<const u8*>(this + 1); }
     u8* address() { return data() + size; }

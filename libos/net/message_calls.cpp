@@ -46,6 +46,7 @@ struct Control {
     PassedFiles files;
     SocketCredentials credentials;
     bool has_credentials = false;
+    i32 hop_limit = -1, traffic_class = -1;
 };
 
 Res<void> check_credentials(Thread& thread, const SocketCredentials& claimed) {
@@ -79,6 +80,21 @@ Res<void> read_control(Thread& thread, const UserMessage& message, bool local, C
             control.credentials = TRY(read_user<SocketCredentials>(data));
             TRY(check_credentials(thread, control.credentials));
             control.has_credentials = true;
+        } else if (header.level == kLevelIp || header.level == kLevelIp6) {
+            constexpr u32 kTos = 1, kTtl = 2, kHopLimit6 = 52, kClass6 = 67;
+            const bool v4 = header.level == kLevelIp;
+            const bool hops = header.type == (v4 ? kTtl : kHopLimit6), traffic = header.type == (v4 ? kTos : kClass6);
+            if (hops || traffic) {
+                i32 value = -1;
+                if (size == sizeof value)
+                    value = TRY(read_user<i32>(data));
+                else if (size == 1 && v4 && traffic)
+                    value = TRY(read_user<u8>(data));
+                else
+                    return Failure{Errno::inval};
+                if (value < -1 || value > 255) return Failure{Errno::inval};
+                (hops ? control.hop_limit : control.traffic_class) = value;
+            }
         } else if (header.level == kLevelSocket && local) {
             return Failure{Errno::inval};
         }
@@ -156,15 +172,20 @@ Res<void> write_control(Thread& thread, UserMessage& message, Endpoint& endpoint
             memcpy(information + 8, to.address + 12, 4);
             TRY(writer.add(kLevelIp, 8, information, sizeof information));
         }
-        const i32 ttl = 64;
-        const u8 tos = 0;
-        if (options.is_on(kReceiveTtl)) TRY(writer.add(kLevelIp, 2, &ttl, sizeof ttl));
-        if (options.is_on(kReceiveTos)) TRY(writer.add(kLevelIp, 1, &tos, sizeof tos));
+        const i32 hops = received.hop_limit, traffic = received.traffic_class;
+        if (endpoint.family == Family::inet) {
+            if (options.is_on(kReceiveTtl)) TRY(writer.add(kLevelIp, 2, &hops, sizeof hops));
+            if (options.is_on(kReceiveTos)) TRY(writer.add(kLevelIp, 1, &received.traffic_class, 1));
+        }
         if (options.is_on(kReceivePacketInfo6) && endpoint.family == Family::inet6) {
             u8 information[20] = {};  // struct in6_pktinfo
             memcpy(information, to.address, 16);
             information[16] = 1;
             TRY(writer.add(kLevelIp6, 50, information, sizeof information));
+        }
+        if (endpoint.family == Family::inet6) {
+            if (options.is_on(kReceiveHopLimit)) TRY(writer.add(kLevelIp6, 52, &hops, sizeof hops));
+            if (options.is_on(kReceiveTrafficClass)) TRY(writer.add(kLevelIp6, 67, &traffic, sizeof traffic));
         }
     }
     writer.finish();
@@ -188,6 +209,8 @@ Res<i64> send_message(Thread& thread, SocketFile& socket, u64 user, u32 flags) {
     TRY(read_control(thread, message, socket.endpoint().is_local(), control));
     request.files = &control.files;
     if (control.has_credentials) request.credentials = &control.credentials;
+    request.hop_limit = control.hop_limit;
+    request.traffic_class = control.traffic_class;
     UserBuffers buffers{vectors.list, vectors.count};
     Bytes bytes{buffers};
     return socket.send(thread, bytes, request);

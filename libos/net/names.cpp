@@ -66,7 +66,7 @@ bool overlap(const Endpoint& a, const Endpoint& b) {
     return some && (a.local_ip.is_any() || b.local_ip.is_any() || a.local_ip.same_address(b.local_ip));
 }
 
-bool same_kind(const Endpoint& a, const Endpoint& b) { return a.is_ip() && b.is_ip() && a.is_tcp() == b.is_tcp(); }
+bool same_kind(const Endpoint& a, const Endpoint& b) { return a.is_ip() && b.is_ip() && a.protocol == b.protocol; }
 
 bool conflict(const Endpoint& fresh, const Endpoint& old) {
     if (!same_kind(fresh, old) || fresh.local_ip.port != old.local_ip.port || !overlap(fresh, old)) return false;
@@ -276,11 +276,11 @@ EndpointRef find_listener(const IpName& to) {
     });
 }
 
-EndpointRef find_datagram(const IpName& to, const IpName& from) {
+EndpointRef find_datagram(u32 protocol, const IpName& to, const IpName& from) {
     Names& table = names();
     Guard guard{table.lock};
     return best(table, (to.port + 257u) % kBuckets, [&](const Endpoint& at) {
-        if (!at.is_udp()) return 0u;
+        if (!at.is_udp() || at.protocol != protocol) return 0u;
         u32 value = fit(at, to);
         if (value == 0 || at.state != SocketState::connected) return value;
         return at.remote_ip == from ? value + 8 : 0u;

@@ -30,8 +30,8 @@ EndpointRef find_abstract(std::string_view name);
 EndpointRef find_by_inode(const Inode& inode);
 /// Who listens at `to`.
 EndpointRef find_listener(const IpName& to);
-/// Who takes a datagram from `from` to `to`.
-EndpointRef find_datagram(const IpName& to, const IpName& from);
+/// Who takes a datagram of the protocol (UDP or UDP-Lite) from `from` to `to`.
+EndpointRef find_datagram(u32 protocol, const IpName& to, const IpName& from);
 
 /// Calls `visit` for each named endpoint, the names locked.
 void visit_names(void (*visit)(Endpoint& endpoint, void* cookie), void* cookie);

@@ -33,6 +33,7 @@ bool knows_level(const Endpoint& endpoint, u32 level) {
         case kLevelSocket: return true;
         case kLevelTcp: return endpoint.is_tcp();
         case kLevelUdp: return endpoint.is_udp();
+        case kLevelUdpLite: return endpoint.is_udp() && endpoint.protocol == u32{kLevelUdpLite};
         case kLevelIp: return endpoint.is_ip();
         case kLevelIp6: return endpoint.family == Family::inet6;
         case kLevelNetlink: return endpoint.family == Family::netlink;

@@ -7,7 +7,14 @@
 
 namespace postern::libos {
 
-enum OptionLevel : u32 { kLevelIp = 0, kLevelSocket = 1, kLevelTcp = 6, kLevelUdp = 17, kLevelIp6 = 41 };
+enum OptionLevel : u32 {
+    kLevelIp = 0,
+    kLevelSocket = 1,
+    kLevelTcp = 6,
+    kLevelUdp = 17,
+    kLevelIp6 = 41,
+    kLevelUdpLite = 136
+};
 
 struct OptionRow {
     u32 level, name;
@@ -63,6 +70,8 @@ inline constexpr OptionRow kOptionRows[] = {
     {kLevelUdp, 1, 0, 0, 0},                       // UDP_CORK
     {kLevelUdp, 101, 0, 0, 0},                     // UDP_NO_CHECK6_TX
     {kLevelUdp, 102, 0, 0, 0},                     // UDP_NO_CHECK6_RX
+    {kLevelUdpLite, 10, 0, 0, 65535},              // UDPLITE_SEND_CSCOV
+    {kLevelUdpLite, 11, 0, 0, 65535},              // UDPLITE_RECV_CSCOV
     {kLevelIp, 1, 0, 0, 255},                      // IP_TOS
     {kLevelIp, 2, 64, -1, 255},                    // IP_TTL
     {kLevelIp, 6, 0, 0, 0},                        // IP_RECVOPTS
@@ -114,7 +123,9 @@ inline constexpr u32 kReuseAddress = find_option(kLevelSocket, 2), kBroadcast = 
                      kReceiveError = find_option(kLevelIp, 11), kReceiveError6 = find_option(kLevelIp6, 25),
                      kReceiveTtl = find_option(kLevelIp, 12), kReceiveTos = find_option(kLevelIp, 13),
                      kTypeOfService = find_option(kLevelIp, 1), kTimeToLive = find_option(kLevelIp, 2),
-                     kUdpCork = find_option(kLevelUdp, 1);
+                     kUdpCork = find_option(kLevelUdp, 1), kHopLimit = find_option(kLevelIp6, 16),
+                     kTrafficClass = find_option(kLevelIp6, 67), kReceiveHopLimit = find_option(kLevelIp6, 51),
+                     kReceiveTrafficClass = find_option(kLevelIp6, 66);
 static_assert(kTimeToLive < kOptionCount && kOnlyIp6 < kOptionCount);
 
 struct SocketOptions {

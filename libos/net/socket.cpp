@@ -89,7 +89,7 @@ Res<i64> SocketFile::ioctl(Thread& thread, u32 request, u64 argument) {
 namespace {
 
 constexpr u32 kTypes = 11;  // SOCK_MAX
-constexpr u32 kRaw = 3, kIpTcp = 6, kIpUdp = 17;
+constexpr u32 kRaw = 3, kIpTcp = 6, kIpUdp = 17, kIpUdpLite = 136;
 
 Res<SocketType> choose_type(u32 family, u32 type, u32& protocol) {
     if (family == static_cast<u32>(Family::local)) {
@@ -115,8 +115,8 @@ Res<SocketType> choose_type(u32 family, u32 type, u32& protocol) {
         return SocketType::stream;
     }
     if (type == 2) {
-        if (protocol != 0 && protocol != kIpUdp) return Failure{Errno::protonosupport};
-        protocol = kIpUdp;
+        if (protocol != 0 && protocol != kIpUdp && protocol != kIpUdpLite) return Failure{Errno::protonosupport};
+        if (protocol == 0) protocol = kIpUdp;
         return SocketType::datagram;
     }
     if (type == kRaw) return Failure{protocol == 0 ? Errno::protonosupport : Errno::perm};

@@ -12,6 +12,7 @@ struct SendRequest {
     PassedFiles* files = nullptr;
     const SocketCredentials* credentials = nullptr;  ///< SCM_CREDENTIALS; null: the sender's own
     const SocketAddress* to = nullptr;
+    i32 hop_limit = -1, traffic_class = -1;  ///< IP_TTL, IP_TOS and their relatives; -1: the socket's own
 };
 struct ReceiveRequest {
     u32 flags = 0;
@@ -25,7 +26,7 @@ struct Received {
     bool has_message = false;  ///< false: the end
     SocketCredentials credentials;
     SocketAddress from;
-    IpName to;  ///< of datagrams: where they were sent
+    u8 hop_limit = 0, traffic_class = 0;  ///< of UDP
 };
 
 class SocketFile final : public File {

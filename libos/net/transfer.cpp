@@ -280,10 +280,16 @@ Res<i64> SocketFile::send_udp(Thread& thread, Bytes& bytes, const SendRequest& r
     TRY(name_ip_automatically(thread, mine, nullptr));
     IpName from = mine.local_ip;
     if (from.is_any()) memcpy(from.address, loopback_name(to.is_v4()).address, sizeof from.address);
-    EndpointRef target = find_datagram(to, from);
+    EndpointRef target = find_datagram(mine.protocol, to, from);
     // How the receiver sees the sender depends on the receiver's family.
     SocketAddress name = format_ip(from, target.get() != nullptr ? target->family : mine.family);
     Message* message = TRY(fill(thread, bytes, size, request, false, &name));
+    const auto& values = mine.options.values;
+    const bool v4 = to.is_v4();
+    i32 hops = request.hop_limit >= 0 ? request.hop_limit : values[v4 ? kTimeToLive : kHopLimit];
+    i32 traffic = request.traffic_class >= 0 ? request.traffic_class : values[v4 ? kTypeOfService : kTrafficClass];
+    message->hop_limit = static_cast<u8>(hops);
+    message->traffic_class = static_cast<u8>(traffic);
     const bool more = (request.flags & kMessageMore) != 0 || mine.options.is_on(kUdpCork);
     if (more || mine.corked != nullptr) {
         message = TRY(cork(mine, message, &name));
@@ -359,6 +365,8 @@ Res<Received> SocketFile::receive(Thread& thread, Bytes& bytes, const ReceiveReq
                 result.bytes += copied;
                 if (!result.has_message) {
                     result.credentials = message->credentials;
+                    result.hop_limit = message->hop_limit;
+                    result.traffic_class = message->traffic_class;
                     result.from.size = message->address_size;
                     memcpy(result.from.bytes, message->address(), message->address_size);
                 }
