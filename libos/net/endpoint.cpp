@@ -41,6 +41,7 @@ Endpoint::~Endpoint() {
         groups = next;
     }
     if (corked != nullptr) message_destroy(corked);
+    if (spare != nullptr) message_destroy(spare);
     if (peer != nullptr) peer->release();
     if (inode != nullptr) inode->release();
 }

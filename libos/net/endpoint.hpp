@@ -89,6 +89,7 @@ public:
     u64 bytes = 0, charged = 0, count = 0;  ///< queued: data, with overhead, messages
     u64 outstanding = 0;                    ///< charge of datagrams sent that nobody has read yet
     Endpoint* peer = nullptr;               ///< referenced
+    Message* spare = nullptr;               ///< a small message for the next sender; taken and put by exchange
     u64 connect_failed = 0;                 ///< in the background: the next connect(2) tells of it
     u64 connect_told = 0;                   ///< connect(2) has answered 0
 

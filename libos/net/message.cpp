@@ -62,24 +62,47 @@ namespace {
 
 constexpr u64 kLargestObject = 32768;
 
-u64 bytes_of(u64 size, u32 address_size) { return sizeof(Message) + size + address_size; }
+Res<Message*> make(u64 capacity) {
+    const u64 bytes = sizeof(Message) + capacity;
+    void* memory = nullptr;
+    if (bytes <= kLargestObject)
+        memory = TRY(arena::allocate_uncleared(bytes));
+    else
+        memory = TRY(arena::allocate_pages(page_ceil(bytes) / kPageSize));
+    auto* message = new (memory) Message;
+    message->capacity = capacity;
+    return message;
+}
 
 }  // namespace
 
 Res<Message*> message_create(u64 size, const SocketAddress* from) {
     u32 address_size = from != nullptr ? from->size : 0;
-    const u64 bytes = bytes_of(size, address_size);
-    void* memory = nullptr;
-    if (bytes <= kLargestObject)
-        memory = TRY(arena::allocate(bytes));
-    else
-        memory = TRY(arena::allocate_pages(page_ceil(bytes) / kPageSize));
-    auto* message = new (memory) Message;
+    Message* message = TRY(make(size + address_size));
     message->size = size;
-    message->charge = bytes;
+    message->charge = sizeof(Message) + size + address_size;
     message->address_size = address_size;
     if (address_size != 0) memcpy(message->address(), from->bytes, address_size);
     return message;
+}
+
+Res<Message*> message_create_small(u64 size) {
+    Message* message = TRY(make(kSmallMessage));
+    message->size = size;
+    message->charge = sizeof(Message) + size;
+    return message;
+}
+
+bool message_is_small(const Message& message) {
+    return message.capacity == kSmallMessage && message.files == nullptr && message.sender == nullptr;
+}
+
+void message_renew(Message& message, u64 size) {
+    message.next = nullptr;
+    message.taken = 0;
+    message.size = size;
+    message.charge = sizeof(Message) + size;
+    message.address_size = 0;
 }
 
 Res<void> message_attach(Message& message, const PassedFiles& files) {
@@ -100,7 +123,7 @@ void message_destroy(Message* message) {
         message->sender->forget_outstanding(message->charge);
         message->sender->release();
     }
-    const u64 bytes = bytes_of(message->size, message->address_size);
+    const u64 bytes = sizeof(Message) + message->capacity;
     if (bytes <= kLargestObject)
         arena::release(message, bytes);
     else

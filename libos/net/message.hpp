@@ -67,9 +67,10 @@ struct Message {
     File** files = nullptr;
     Endpoint* sender = nullptr;  ///< referenced, of datagrams that count against their sender's buffer
     u64 file_count = 0;
-    u64 size = 0;    ///< bytes of data
-    u64 taken = 0;   ///< of a stream: bytes received already
-    u64 charge = 0;  ///< what it counts for in buffers
+    u64 size = 0;      ///< bytes of data
+    u64 taken = 0;     ///< of a stream: bytes received already
+    u64 capacity = 0;  ///< bytes behind this header
+    u64 charge = 0;    ///< what it counts for in buffers
     SocketCredentials credentials;
     u32 address_size = 0;                  ///< of the sender's address, which follows the data
     u8 hop_limit = 64, traffic_class = 0;  ///< of UDP
@@ -81,6 +82,12 @@ struct Message {
 
 /// With room for `size` bytes and the address (may be null). Errno::nomem.
 Res<Message*> message_create(u64 size, const SocketAddress* from);
+/// Messages of up to kSmallMessage bytes without descriptors and addresses are all of one size, to be used again.
+inline constexpr u64 kSmallMessage = 384;
+Res<Message*> message_create_small(u64 size);
+/// Makes a small message new; false when it is none, or still has descriptors.
+bool message_is_small(const Message& message);
+void message_renew(Message& message, u64 size);
 /// Gives the message references to `files`.
 Res<void> message_attach(Message& message, const PassedFiles& files);
 void message_destroy(Message* message);

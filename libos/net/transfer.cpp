@@ -63,7 +63,18 @@ Res<i64> SocketFile::send(Thread& thread, Bytes& bytes, const SendRequest& reque
 
 Res<Message*> SocketFile::fill(Thread& thread, Bytes& bytes, u64 size, const SendRequest& request, bool with_files,
                                const SocketAddress* from) {
-    Message* message = TRY(message_create(size, from));
+    Message* message = nullptr;
+    const bool files = with_files && request.files != nullptr && request.files->count != 0;
+    if (endpoint_.is_stream() && size <= kSmallMessage && from == nullptr && !files) {
+        // What the receiver has read is the next message: no allocation while the two keep pace.
+        message = __atomic_exchange_n(&endpoint_.peer->spare, nullptr, __ATOMIC_ACQ_REL);
+        if (message != nullptr)
+            message_renew(*message, size);
+        else
+            message = TRY(message_create_small(size));
+    } else {
+        message = TRY(message_create(size, from));
+    }
     if (bytes.take(message->data(), size) != size) {
         message_destroy(message);
         return Failure{Errno::fault};
@@ -74,7 +85,7 @@ Res<Message*> SocketFile::fill(Thread& thread, Bytes& bytes, u64 size, const Sen
         const Credentials& own = thread.process->credentials;
         message->credentials = {thread.process->pid, own.uid, own.gid};
     }
-    if (with_files && request.files != nullptr) {
+    if (files) {
         auto attached = message_attach(*message, *request.files);
         if (!attached.ok()) {
             message_destroy(message);
@@ -418,7 +429,9 @@ Res<Received> SocketFile::receive(Thread& thread, Bytes& bytes, const ReceiveReq
             }
             while (finished != nullptr) {
                 Message* next = finished->next;
-                message_destroy(finished);
+                if (message_is_small(*finished))
+                    finished = __atomic_exchange_n(&mine.spare, finished, __ATOMIC_ACQ_REL);
+                if (finished != nullptr) message_destroy(finished);
                 finished = next;
             }
         }

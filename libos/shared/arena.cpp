@@ -148,7 +148,7 @@ Res<void> initialize(u64 size) {
     return {};
 }
 
-Res<void*> allocate(usize size) {
+static Res<void*> allocate_object(usize size, bool clear) {
     if (size > kClassSizes[kClassCount - 1]) return allocate_pages(page_ceil(size) / kPageSize);
     u32 index = class_of(size);
     SizeClass& size_class = header().classes[index];
@@ -165,9 +165,12 @@ Res<void*> allocate(usize size) {
             memory = class_take(size_class, rounded, fresh);
         }
     }
-    if (!fresh) memset(memory, 0, size);
+    if (!fresh && clear) memset(memory, 0, size);
     return memory;
 }
+
+Res<void*> allocate(usize size) { return allocate_object(size, true); }
+Res<void*> allocate_uncleared(usize size) { return allocate_object(size, false); }
 
 void release(void* memory, usize size) {
     if (memory == nullptr) return;

@@ -21,6 +21,8 @@ Res<void> initialize(u64 size);
 
 /// Zeroed memory, 16-byte aligned, from size classes up to 32 KiB; larger goes to pages. Errno::nomem.
 Res<void*> allocate(usize size);
+/// As allocate(), for those who fill all of it themselves: with what the last owner left there.
+Res<void*> allocate_uncleared(usize size);
 void release(void* memory, usize size);
 
 /// `count` contiguous zeroed pages / gives them back to the host (their memory is returned).
