@@ -147,7 +147,8 @@ u32 Endpoint::poll() {
     const u64 shut = __atomic_load_n(&shut_bits, __ATOMIC_ACQUIRE);
     if ((shut & kShutBoth) == kShutBoth) bits |= kPollHup;
     if ((shut & kShutReceive) != 0) bits |= kPollRdHup | kPollIn | kPollRdNorm;
-    if (first != nullptr) bits |= kPollIn | kPollRdNorm;
+    if (readable()) bits |= kPollIn | kPollRdNorm;
+    if (urgent == 1) bits |= kPollPri;
     if (has_connections() && (now == SocketState::fresh || now == SocketState::closed)) bits |= kPollHup;
     if (is_tcp() && now == SocketState::fresh && bits != kPollHup) bits |= kPollIn | kPollRdNorm | kPollRdHup;
     if (now == SocketState::connecting) return bits;

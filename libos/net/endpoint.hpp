@@ -67,6 +67,8 @@ public:
     u64 send_limit() const;
     bool has_room() const;  ///< for a message to the peer
     bool writable() const;
+    /// Bytes or messages wait; a mark of urgent data alone does not count.
+    bool readable() const { return is_tcp() ? bytes != 0 : first != nullptr; }
     void forget_outstanding(u64 charge);
 
     /// Lock held: appends to / takes from the receive queue.
@@ -89,9 +91,11 @@ public:
     u64 bytes = 0, charged = 0, count = 0;  ///< queued: data, with overhead, messages
     u64 outstanding = 0;                    ///< charge of datagrams sent that nobody has read yet
     Endpoint* peer = nullptr;               ///< referenced
-    Message* spare = nullptr;               ///< a small message for the next sender; taken and put by exchange
-    u64 connect_failed = 0;                 ///< in the background: the next connect(2) tells of it
-    u64 connect_told = 0;                   ///< connect(2) has answered 0
+    u64 urgent = 0;                         ///< 1: a byte waits for MSG_OOB, 2: it was read
+    u64 urgent_byte = 0;
+    Message* spare = nullptr;  ///< a small message for the next sender; taken and put by exchange
+    u64 connect_failed = 0;    ///< in the background: the next connect(2) tells of it
+    u64 connect_told = 0;      ///< connect(2) has answered 0
 
     Endpoint* pending_first = nullptr;  ///< of a listening one; referenced
     Endpoint* pending_last = nullptr;

@@ -103,6 +103,7 @@ void message_renew(Message& message, u64 size) {
     message.size = size;
     message.charge = sizeof(Message) + size;
     message.address_size = 0;
+    message.mark = false;
 }
 
 Res<void> message_attach(Message& message, const PassedFiles& files) {

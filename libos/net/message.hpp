@@ -43,6 +43,13 @@ public:
     explicit Bytes(UserBuffers& buffers) : buffers_{&buffers}, size_{buffers.total()} {}
     Bytes(void* memory, u64 size) : memory_{static_cast<u8*>(memory)}, size_{size} {}
     u64 size() const { return size_; }
+    /// The first `size` bytes of these. When those are taken, skip() goes on behind them.
+    Bytes front(u64 size) const {
+        Bytes part = *this;
+        part.size_ = size;
+        return part;
+    }
+    void skip(const Bytes& front) { memory_ = front.memory_; }
     /// The next `size` bytes; fewer before a fault.
     usize take(void* destination, usize size);
     usize put(const void* source, usize size);
@@ -74,6 +81,7 @@ struct Message {
     SocketCredentials credentials;
     u32 address_size = 0;                  ///< of the sender's address, which follows the data
     u8 hop_limit = 64, traffic_class = 0;  ///< of UDP
+    bool mark = false;                     ///< of TCP: where the urgent byte is, or was
     u32 file_slots = 0;                    ///< length of `files`, also when they are given out
     u8* data() { return reinterpret_cast<u8*>(this + 1); }
     const u8* data() const { return reinterpret_cast<const u8*>(this + 1); }

@@ -231,6 +231,7 @@ Res<i64> receive_message(Thread& thread, SocketFile& socket, u64 user, u32 flags
     Endpoint& endpoint = socket.endpoint();
     message.flags = flags & kMessageCloseOnExec;
     if (received.cut) message.flags |= kMessageCut;
+    if (received.urgent) message.flags |= kMessageOutOfBand;
     TRY(write_control(thread, message, endpoint, received, files, flags));
     if (message.name != 0) {
         TRY(write_address(received.from, message.name, user + offsetof(UserMessage, name_length)));

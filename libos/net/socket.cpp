@@ -72,7 +72,7 @@ Res<i64> SocketFile::ioctl(Thread& thread, u32 request, u64 argument) {
         }
         case SIOCATMARK: {
             if (!mine.is_tcp()) return Failure{mine.is_local() ? Errno::inval : Errno::notty};
-            TRY(write_user(argument, i32{0}));
+            TRY(write_user(argument, i32{mine.first != nullptr && mine.first->mark ? 1 : 0}));
             return 0;
         }
         case FIOSETOWN:

@@ -24,6 +24,7 @@ struct Received {
     u64 message_size = 0;  ///< of datagram and packet sockets: with what was cut off
     bool cut = false;
     bool has_message = false;  ///< false: the end
+    bool urgent = false;       ///< by MSG_OOB
     SocketCredentials credentials;
     SocketAddress from;
     u8 hop_limit = 0, traffic_class = 0;  ///< of UDP
@@ -62,6 +63,8 @@ public:
 
 private:
     bool waits(u32 flags) const;
+    Res<i64> send_urgent(Thread& thread, Bytes& bytes, const SendRequest& request);
+    Res<u8> take_urgent(u32 flags);
     Res<i64> send_connected(Thread& thread, Bytes& bytes, const SendRequest& request);
     Res<i64> send_local_datagram(Thread& thread, Bytes& bytes, const SendRequest& request);
     Res<i64> send_udp(Thread& thread, Bytes& bytes, const SendRequest& request);

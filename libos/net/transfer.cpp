@@ -55,7 +55,10 @@ Errno wait_error(Errno error, u64 timeout) {
 bool SocketFile::waits(u32 flags) const { return (status_flags & O_NONBLOCK) == 0 && (flags & kMessageDontWait) == 0; }
 
 Res<i64> SocketFile::send(Thread& thread, Bytes& bytes, const SendRequest& request) {
-    if ((request.flags & kMessageOutOfBand) != 0) return Failure{Errno::opnotsupp};
+    if ((request.flags & kMessageOutOfBand) != 0) {
+        if (!endpoint_.is_tcp()) return Failure{Errno::opnotsupp};
+        return send_urgent(thread, bytes, request);
+    }
     if (endpoint_.family == Family::netlink) return netlink_request(thread, endpoint_, bytes);
     if (endpoint_.has_connections()) return send_connected(thread, bytes, request);
     return endpoint_.is_local() ? send_local_datagram(thread, bytes, request) : send_udp(thread, bytes, request);
@@ -93,6 +96,59 @@ Res<Message*> SocketFile::fill(Thread& thread, Bytes& bytes, u64 size, const Sen
         }
     }
     return message;
+}
+
+Res<i64> SocketFile::send_urgent(Thread& thread, Bytes& bytes, const SendRequest& request) {
+    SendRequest plain = request;
+    plain.flags &= ~u32{kMessageOutOfBand};
+    const u64 size = bytes.size();
+    if (size == 0) return send_connected(thread, bytes, plain);
+    i64 done = 0;
+    if (size > 1) {
+        // All but the last byte are ordinary ones.
+        Bytes front = bytes.front(size - 1);
+        done = TRY(send_connected(thread, front, plain));
+        if (static_cast<u64>(done) < size - 1) return done;
+        bytes.skip(front);
+    }
+    Endpoint& mine = endpoint_;
+    u8 byte;
+    if (bytes.take(&byte, 1) != 1) return Failure{Errno::fault};
+    Endpoint* other = mine.peer;
+    if (other == nullptr || (mine.shut_bits & kShutSend) != 0) {
+        Bytes one{&byte, 1};
+        return send_connected(thread, one, plain);
+    }
+    const bool in_line = other->options.is_on(kOutOfBandInline);
+    Message* message = TRY(message_create(in_line ? 1 : 0, nullptr));
+    message->mark = true;
+    if (in_line) *message->data() = byte;
+    {
+        Guard guard{other->lock};
+        if (other->closed == 0) {
+            set_undoable(other->lock, other->urgent_byte, u64{byte});
+            set_undoable(other->lock, other->urgent, u64{1});
+            other->append(*message);
+            message = nullptr;
+        }
+    }
+    if (message != nullptr) {
+        message_destroy(message);
+        mine.reset(Errno::pipe);
+    } else {
+        other->queue.wake(kPollPri | (in_line ? kPollIn | kPollRdNorm : 0));
+    }
+    return done + 1;
+}
+
+Res<u8> SocketFile::take_urgent(u32 flags) {
+    Endpoint& mine = endpoint_;
+    if (!mine.is_tcp()) return Failure{Errno::opnotsupp};
+    if (mine.options.is_on(kOutOfBandInline)) return Failure{Errno::inval};
+    Guard guard{mine.lock};
+    if (mine.urgent != 1) return Failure{Errno::inval};
+    if ((flags & kMessagePeek) == 0) set_undoable(mine.lock, mine.urgent, u64{2});
+    return static_cast<u8>(mine.urgent_byte);
 }
 
 Res<i64> SocketFile::send_connected(Thread& thread, Bytes& bytes, const SendRequest& request) {
@@ -339,7 +395,15 @@ Res<i64> SocketFile::send_udp(Thread& thread, Bytes& bytes, const SendRequest& r
 Res<Received> SocketFile::receive(Thread& thread, Bytes& bytes, const ReceiveRequest& request) {
     Endpoint& mine = endpoint_;
     const u32 flags = request.flags;
-    if ((flags & kMessageOutOfBand) != 0) return Failure{mine.is_tcp() ? Errno::inval : Errno::opnotsupp};
+    if ((flags & kMessageOutOfBand) != 0) {
+        u8 byte = TRY(take_urgent(flags));
+        Received urgent;
+        urgent.urgent = true;
+        if (bytes.size() == 0) return urgent;
+        if (bytes.put(&byte, 1) != 1) return Failure{Errno::fault};
+        urgent.bytes = 1;
+        return urgent;
+    }
     if ((flags & kMessageErrorQueue) != 0) return Failure{Errno::again};
     const bool stream = mine.is_stream(), peek = (flags & kMessagePeek) != 0;
     const u64 timeout = mine.options.receive_timeout;
@@ -366,6 +430,27 @@ Res<Received> SocketFile::receive(Thread& thread, Bytes& bytes, const ReceiveReq
                      message->credentials.uid != result.credentials.uid)) {
                     stop = true;
                     break;
+                }
+                if (message->mark) [[unlikely]] {
+                    // A receive ends before the mark; the next begins behind it.
+                    if (result.has_message) {
+                        stop = true;
+                        break;
+                    }
+                    if (!peek) {
+                        if (mine.urgent == 1 && message->size != 0) set_undoable(mine.lock, mine.urgent, u64{2});
+                        message->mark = false;
+                    }
+                    if (message->size == 0) {
+                        if (!peek) {
+                            mine.remove_first();
+                            message->next = finished;
+                            finished = message;
+                            undo_commit(mine.lock);
+                        }
+                        message = next;
+                        continue;
+                    }
                 }
                 const u64 available = message->size - message->taken;
                 const u64 part = size - result.bytes < available ? size - result.bytes : available;
@@ -444,15 +529,15 @@ Res<Received> SocketFile::receive(Thread& thread, Bytes& bytes, const ReceiveReq
                 if (mine.error != 0 || (mine.shut_bits & kShutReceive) != 0 || until == gate::kPoll) return result;
             } else {
                 if (mine.error != 0) return Failure{mine.take_error()};
-                if ((mine.shut_bits & kShutReceive) != 0 && mine.first == nullptr) return result;
+                if ((mine.shut_bits & kShutReceive) != 0 && !mine.readable()) return result;
                 if (until == gate::kPoll) {
-                    if (mine.first != nullptr) continue;
+                    if (mine.readable()) continue;
                     return Failure{Errno::again};
                 }
             }
         }
         auto waited = wait_until(thread, mine.queue, kPollIn | kPollRdNorm | kPollRdHup, until, [&] {
-            return mine.first != nullptr || (mine.shut_bits & kShutReceive) != 0 || mine.error != 0 ||
+            return mine.readable() || (mine.shut_bits & kShutReceive) != 0 || mine.error != 0 ||
                    (mine.has_connections() && mine.state == SocketState::fresh);
         });
         if (!waited.ok()) {

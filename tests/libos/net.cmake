@@ -3,7 +3,7 @@
 add_executable(libos-net-guest net_guest.c net_local.c net_inet.c)
 target_compile_options(libos-net-guest PRIVATE -O1 -w)
 target_link_libraries(libos-net-guest PRIVATE Threads::Threads)
-foreach(part names datagrams packets passing credentials backlog ends tcp refused states udp dual options readiness
+foreach(part names datagrams packets passing credentials backlog ends tcp refused states urgent udp dual options readiness
              sharing interfaces transfers)
   add_test(NAME libos_net_native.${part} COMMAND libos-net-guest ${part})
   add_test(NAME libos_net.${part}

@@ -80,6 +80,7 @@ int main(int argc, char** argv) {
         {"ends", ends},
         {"tcp", tcp},
         {"refused", refused},
+        {"urgent", urgent},
         {"states", states},
         {"udp", udp},
         {"dual", dual},

@@ -213,6 +213,30 @@ void states(void) {
           "AF_UNSPEC");
 }
 
+void urgent(void) {
+    int pair[2], mark = -1, on = 1;
+    char buffer[100];
+    make_pair(pair);
+    check(FAILS(recv(pair[1], buffer, 1, MSG_OOB), EINVAL), "nothing urgent");
+    check(send(pair[0], "abcX", 4, MSG_OOB) == 4 && send(pair[0], "def", 3, 0) == 3, "MSG_OOB");
+    nap(20);
+    check((events_of(pair[1], POLLIN | POLLPRI) & POLLPRI) != 0, "POLLPRI");
+    check(recv(pair[1], buffer, 99, 0) == 3 && memcmp(buffer, "abc", 3) == 0, "a receive ends before the mark");
+    check(ioctl(pair[1], SIOCATMARK, &mark) == 0 && mark == 1, "SIOCATMARK");
+    check(recv(pair[1], buffer, 9, MSG_OOB) == 1 && buffer[0] == 'X', "the urgent byte");
+    check(FAILS(recv(pair[1], buffer, 1, MSG_OOB), EINVAL), "once");
+    check(recv(pair[1], buffer, 99, 0) == 3 && memcmp(buffer, "def", 3) == 0, "what follows");
+    check(ioctl(pair[1], SIOCATMARK, &mark) == 0 && mark == 0, "behind the mark");
+    check(events_of(pair[1], POLLIN | POLLPRI) == 0, "quiet again");
+    setsockopt(pair[1], SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
+    send(pair[0], "gh", 2, 0), send(pair[0], "Y", 1, MSG_OOB), send(pair[0], "i", 1, 0);
+    nap(20);
+    check(recv(pair[1], buffer, 99, 0) == 2 && recv(pair[1], buffer, 99, 0) == 2 && buffer[0] == 'Y', "SO_OOBINLINE");
+    int datagrams = socket(AF_INET, SOCK_DGRAM, 0);
+    struct sockaddr_in name = inet_name("127.0.0.1", 9);
+    check(FAILS(sendto(datagrams, "x", 1, MSG_OOB, SA(&name), sizeof name), EOPNOTSUPP), "not of datagrams");
+}
+
 void udp(void) {
     char buffer[100];
     int one = socket(AF_INET, SOCK_DGRAM, 0), two = socket(AF_INET, SOCK_DGRAM, 0);
