@@ -10,6 +10,7 @@
 #include "libos/fs/inode.hpp"
 #include "libos/fs/name_cache.hpp"
 #include "libos/fs/path.hpp"
+#include "libos/fs/socket_names.hpp"
 
 namespace postern::libos {
 
@@ -68,8 +69,10 @@ Res<bool> ask_host(Thread& thread, Place& place, gate::Attributes& attributes, A
             return false;
         }
         if (error != gate::Err::not_found || (attributes.name_flags & gate::kNameInside) == 0 ||
-            attributes.name_length == 0)
+            attributes.name_length == 0) {
+            if (error == gate::Err::not_found && find_socket_name(place)) return true;
             return Failure{to_errno(error)};
+        }
         TRY(walk_on(thread, attributes.name, place));
     }
 }

@@ -25,22 +25,26 @@ std::string_view whole(const SocketAddress& address) {
     return {reinterpret_cast<const char*>(address.bytes), address.size};
 }
 
-/// The socket's name in the file system: made for bind(2), on file systems of the library OS only.
+/// The socket's name in the file system, made for bind(2).
 Res<InodeRef> make_name(Thread& thread, const SocketAddress& address) {
     char path[kMostUnix];
     copy_string(path, sizeof path, unix_path(address));
     Place place;
     TRY(walk(thread, kAtWorkingDirectory, path, kMayBeMissing, place));
+    const u32 mode = kTypeSocket | (0777 & ~thread.process->fs->umask);
     gate::Attributes attributes;
-    bool inside = TRY(ask_host(thread, place, attributes, [](Place& at, gate::Attributes& answer) {
-        // On the host the name would be a door out of the family: bound or not, it is refused.
-        if (query_name(at.uri, gate::kOpenNoFollow, answer) == gate::Err::ok) return gate::Err::exists;
-        return (answer.name_flags & gate::kNameInside) != 0 ? gate::Err::not_found : gate::Err::denied;
-    }));
-    if (!inside) return Failure{Errno::acces};
+    auto asked = ask_host(thread, place, attributes, [](Place& at, gate::Attributes& answer) {
+        return query_name(at.uri, gate::kOpenNoFollow, answer);
+    });
+    if (!asked.ok()) {
+        // The host gets no such name: it would be a door out of the family.
+        if (asked.error() != Errno::noent) return Failure{asked.error()};
+        return make_socket_name(thread, place, mode);
+    }
+    if (!asked.value()) return Failure{Errno::exist};
     if (place.inode.get() != nullptr || place.magic.get() != nullptr) return Failure{Errno::exist};
     if (place.directory.get() == nullptr || place.must_be_directory) return Failure{Errno::noent};
-    return place.directory->create(thread, place.name(), kTypeSocket | (0777 & ~thread.process->fs->umask));
+    return place.directory->create(thread, place.name(), mode);
 }
 
 /// A server's end for a connector, ready to be accepted.

@@ -11,6 +11,14 @@ foreach(part names datagrams packets passing credentials backlog ends tcp refuse
                    $<TARGET_FILE:libos-net-guest> ${part})
   set_tests_properties(libos_net_native.${part} libos_net.${part} PROPERTIES TIMEOUT 60 LABELS libos)
 endforeach()
+# Names beside files of the host's, which never sees them.
+set(beside ${CMAKE_CURRENT_BINARY_DIR}/beside)
+file(MAKE_DIRECTORY ${beside})
+add_test(NAME libos_net_native.beside COMMAND libos-net-guest beside ${beside})
+add_test(NAME libos_net.beside
+         COMMAND ${PROJECT_BINARY_DIR}/bin/postern run --quiet --timeout 50 -v $<TARGET_FILE_DIR:libos-net-guest>
+                 -v ${beside}:${beside}:rw -- $<TARGET_FILE:libos-net-guest> beside ${beside})
+set_tests_properties(libos_net_native.beside libos_net.beside PROPERTIES TIMEOUT 60 LABELS libos)
 # Only inside: what a family may not reach, and names where it has none.
 foreach(part beyond)
   add_test(NAME libos_net.${part}

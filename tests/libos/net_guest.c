@@ -90,8 +90,10 @@ int main(int argc, char** argv) {
         {"interfaces", interfaces},
         {"transfers", transfers},
         {"beyond", beyond},
+        {"beside", beside},
     };
-    char directory[] = "/tmp/netXXXXXX";
+    char directory[200];
+    snprintf(directory, sizeof directory, "%s/netXXXXXX", argc > 2 ? argv[2] : "/tmp");
     if (mkdtemp(directory) == NULL || chdir(directory) != 0) return 2;
     alarm(45);
     for (unsigned i = 0; i < sizeof parts / sizeof *parts; ++i)

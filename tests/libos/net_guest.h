@@ -46,5 +46,5 @@ int port_of(int fd);
 int option(int fd, int level, int name);
 
 void names(void), datagrams(void), packets(void), passing(void), credentials(void), backlog(void), ends(void);
-void urgent(void), tcp(void), refused(void), states(void), udp(void), dual(void), options(void), readiness(void), sharing(void);
+void beside(void), urgent(void), tcp(void), refused(void), states(void), udp(void), dual(void), options(void), readiness(void), sharing(void);
 void interfaces(void), transfers(void), beyond(void);

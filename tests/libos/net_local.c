@@ -396,3 +396,36 @@ void ends(void) {
     send(pair[1], "abc", 3, 0), send(pair[1], "def", 3, 0);
     check(recv(pair[0], buffer, 9, MSG_PEEK) == 6 && recv(pair[0], buffer, 9, 0) == 6, "MSG_PEEK sees all");
 }
+
+void beside(void) {
+    // In a directory of the host's.
+    struct sockaddr_un address;
+    struct stat st;
+    socklen_t size = local_name(&address, "beside");
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0), second = socket(AF_UNIX, SOCK_STREAM, 0);
+    check(bind(listener, SA(&address), size) == 0 && listen(listener, 3) == 0, "bind");
+    check(FAILS(bind(second, SA(&address), size), EADDRINUSE), "EADDRINUSE");
+    check(stat("beside", &st) == 0 && S_ISSOCK(st.st_mode), "a socket inode");
+    check(FAILS(open("beside", O_RDWR), ENXIO), "open answers ENXIO");
+    pid_t child = CHILD({
+        char path[200];
+        getcwd(path, sizeof path);
+        strcat(path, "/../");
+        strcat(path, strrchr(getcwd(NULL, 0), '/') + 1);
+        strcat(path, "/beside");
+        struct sockaddr_un other;
+        socklen_t length = local_name(&other, path);
+        int client = socket(AF_UNIX, SOCK_STREAM, 0);
+        _exit(connect(client, SA(&other), length) == 0 && write(client, "x", 1) == 1 ? 0 : 1);
+    });
+    check(reap(child) == 0, "found by another path in another process");
+    check(chmod("beside", 0600) == 0 && stat("beside", &st) == 0 && (st.st_mode & 0777) == 0600, "chmod");
+    check(unlink("beside") == 0 && FAILS(stat("beside", &st), ENOENT), "unlink");
+    check(FAILS(connect(second, SA(&address), size), ENOENT), "gone");
+    check(bind(second, SA(&address), size) == 0 && unlink("beside") == 0, "bound again");
+    close(open("file", O_CREAT | O_WRONLY, 0600));
+    local_name(&address, "file");
+    check(FAILS(connect(socket(AF_UNIX, SOCK_STREAM, 0), SA(&address), 7), ECONNREFUSED), "a plain file");
+    check(FAILS(bind(socket(AF_UNIX, SOCK_STREAM, 0), SA(&address), 7), EADDRINUSE), "taken by a file");
+    unlink("file");
+}
