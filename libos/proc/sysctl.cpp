@@ -2,6 +2,7 @@
 // /proc/sys and /sys: the values that C libraries and runtimes look at. Those that are obeyed can be changed by
 // who has the right to.
 #include "base/memory.hpp"
+#include "libos/aio/calls.hpp"
 #include "libos/proc/settings.hpp"
 #include "libos/proc/system.hpp"
 #include "libos/process/table.hpp"
@@ -243,7 +244,13 @@ constexpr Node kInotify[] = {
     file("max_user_watches", constant<"65536\n">),
 };
 constexpr Node kEpoll[] = {file("max_user_watches", constant<"524288\n">)};
+Res<void> write_aio_total(const Subject&, ProcText& text) {
+    text.add(aio_total(), '\n');
+    return {};
+}
 constexpr Node kFs[] = {
+    file("aio-max-nr", constant<"65536\n">),
+    file("aio-nr", write_aio_total),
     directory("epoll", kEpoll),
     file("file-max", constant<"9223372036854775807\n">),
     file("file-nr", constant<"0\t0\t9223372036854775807\n">),

@@ -56,7 +56,7 @@ Res<i64> sys_kcmp(Thread& thread, Arguments arguments) {
         case kHandlers: return compare(address(left), address(right));
         case kIo: return compare(left->pid, right->pid);
         case kSemaphores:  // lists of adjustments; who has none shares that with others
-            if (((left->uses_sysv | right->uses_sysv) & kUsesUndo) == 0) return 0;
+            if (((left->uses | right->uses) & kUsesUndo) == 0) return 0;
             return compare(address(left), address(right));
         default: return Failure{Errno::inval};
     }

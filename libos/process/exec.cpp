@@ -3,6 +3,7 @@
 #include "libos/process/exec_hooks.hpp"
 
 #include "base/memory.hpp"
+#include "libos/aio/calls.hpp"
 #include "libos/fs/fd_table.hpp"
 #include "libos/process/process.hpp"
 #include "libos/process/table.hpp"
@@ -172,6 +173,7 @@ void finish_exec(Thread& thread, std::string_view executable, std::string_view a
     g_gate->DkSegmentBaseSet(0, 0);
     process.files->exec();
     timers_exec(process);
+    if ((process.uses & kUsesAio) != 0) aio_process_ended(process);
     Credentials& credentials = process.credentials;
     credentials.suid = credentials.fsuid = credentials.euid;
     credentials.sgid = credentials.fsgid = credentials.egid;

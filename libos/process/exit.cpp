@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How threads and processes end: by themselves, by each other, by exec, and by the host.
+#include "libos/aio/calls.hpp"
 #include "libos/fs/fd_table.hpp"
 #include "libos/fs/path.hpp"
 #include "libos/memory/space.hpp"
@@ -72,11 +73,17 @@ void leave_user_memory(Thread& thread, bool alone) {
     thread.clear_child_tid = 0;
 }
 
+/// What not every process has. `killed`: by the host, so that nothing of it runs any more.
+void give_back(Process& process, bool killed) {
+    sysv_process_ended(process, killed);
+    if ((process.uses & kUsesAio) != 0) aio_process_ended(process);
+}
+
 /// The process's last thread is `thread`, already off its list.
 [[noreturn]] void end_process(Process& process, Thread& thread, u32 status) {
     bool context = process.is_context != 0;
     if (!context) process.space->abandon();
-    sysv_process_ended(process, false);
+    if (process.uses != 0) give_back(process, false);
     process.files->release();
     process.fs->release();
     if (process.timers != nullptr) destroy_timers(process.timers);
@@ -198,7 +205,7 @@ void bury(Process& process) {
     if (process.fs != nullptr) process.fs->release();
     process.files = nullptr;
     process.fs = nullptr;
-    sysv_process_ended(process, true);
+    if (process.uses != 0) give_back(process, true);
     process.timers = nullptr;  // its timers were the dead picoprocess's: nothing of them can fire any more
     undo_commit(process_table_lock());
     become_zombie(process, kSigKill);

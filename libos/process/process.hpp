@@ -42,6 +42,15 @@ enum Attention : u32 {
     kAttentionCpuClock = 8,  ///< CPU timers on its own clock may be due
     kAttentionExit = 4,      ///< the process ends, or another thread executes a new program
 };
+
+/// What the end of a process has to give back beyond what every process has.
+enum ProcessUse : u32 {
+    kUsesUndo = 1,      ///< System V semaphores to adjust
+    kUsesSegments = 2,  ///< System V segments attached
+    kUsesWaits = 4,     ///< its threads have slept in System V calls
+    kUsesAio = 8,
+    kUsesNotification = 16,  ///< mq_notify
+};
 struct VforkReturn;
 struct LibOsStack;
 struct RecentCalls;
@@ -148,7 +157,7 @@ struct Process {
     u64 terminal = 0;                 ///< controlling terminal: Terminal::id, 0 or stale: none (tty/terminal.hpp)
     u32 terminal_old_group = 0;       ///< of a session leader whose terminal hung up: its last foreground group
     PidHandle* pid_handle = nullptr;  ///< what pidfds of it refer to; null: it has none
-    u32 uses_sysv = 0;                ///< SysvUse bits: what its end gives back (sysv/objects.hpp)
+    u32 uses = 0;                     ///< ProcessUse bits
     i32 oom_score_adjustment = 0;     ///< /proc/PID/oom_score_adj: stored only
 };
 

@@ -198,7 +198,7 @@ Res<SysvObject*> sysv_get(Thread& thread, SysvTable& table, i32 key, u32 flags) 
 void sysv_enter_waiter(SysvTable& table, Thread& thread, SysvWaiter& waiter) {
     waiter.thread = &thread;
     waiter.process = thread.process;
-    thread.process->uses_sysv |= kUsesWaits;
+    thread.process->uses |= kUsesWaits;
     undoable_push_back(table.lock, table.waiters, waiter);
 }
 
@@ -225,7 +225,7 @@ Res<void> sysv_sleep(Thread& thread, Blocker& blocker, SysvWaiter& waiter, gate:
 }
 
 void sysv_process_ended(Process& process, bool killed) {
-    u32 uses = process.uses_sysv;
+    u32 uses = process.uses;
     if (uses == 0) return;
     if ((uses & (kUsesUndo | kUsesWaits)) != 0) semaphores_process_ended(process);
     if (killed && (uses & kUsesWaits) != 0) queues_process_killed(process);

@@ -18,9 +18,6 @@ namespace postern::libos {
 
 class ProcText;
 
-/// Bits of Process::uses_sysv: what its end has to give back.
-enum SysvUse : u32 { kUsesUndo = 1, kUsesSegments = 2, kUsesWaits = 4 };
-
 struct SysvObject {
     SysvObject* next_in_bucket = nullptr;  ///< of the same hash of keys; objects with IPC_PRIVATE are in none
     i32 key = 0;

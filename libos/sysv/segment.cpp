@@ -58,7 +58,7 @@ void Segment::mapped(Process& process, i32 change) {
         Attachment* found = attachments.front();
         while (found != nullptr && found->process != &process) found = attachments.next(*found);
         if (change > 0) {
-            process.uses_sysv |= kUsesSegments;
+            process.uses |= kUsesSegments;
             attach_time = sysv_seconds();
             if (found != nullptr) {
                 set_undoable(table.lock, found->count, found->count + 1);

@@ -50,7 +50,7 @@ Res<SemaphoreUndo*> find_undo(SysvTable& table, SemaphoreSet& set, Process& proc
     auto* undo = new (memory) SemaphoreUndo;
     undo->process = &process;
     undo->count = set.count;
-    process.uses_sysv |= kUsesUndo;
+    process.uses |= kUsesUndo;
     undoable_push_back(table.lock, set.undos, *undo);
     undo_commit(table.lock);
     return undo;
