@@ -244,6 +244,17 @@ constexpr Node kInotify[] = {
     file("max_user_watches", constant<"65536\n">),
 };
 constexpr Node kEpoll[] = {file("max_user_watches", constant<"524288\n">)};
+constexpr Node kMqueue[] = {
+    setting("msg_default", write_limit<&Settings::mq_message_default>,
+            store_limit<&Settings::mq_message_default, 1, 65536>),
+    setting("msg_max", write_limit<&Settings::mq_message_limit>, store_limit<&Settings::mq_message_limit, 1, 65536>),
+    setting("msgsize_default", write_limit<&Settings::mq_size_default>,
+            store_limit<&Settings::mq_size_default, 128, 16777216>),
+    setting("msgsize_max", write_limit<&Settings::mq_size_limit>,
+            store_limit<&Settings::mq_size_limit, 128, 16777216>),
+    setting("queues_max", write_limit<&Settings::mq_queue_limit>,
+            store_limit<&Settings::mq_queue_limit, 0, 0x7fff'ffff>),
+};
 Res<void> write_aio_total(const Subject&, ProcText& text) {
     text.add(aio_total(), '\n');
     return {};
@@ -255,6 +266,7 @@ constexpr Node kFs[] = {
     file("file-max", constant<"9223372036854775807\n">),
     file("file-nr", constant<"0\t0\t9223372036854775807\n">),
     directory("inotify", kInotify),
+    directory("mqueue", kMqueue),
     file("nr_open", constant<"1048576\n">),
     setting("pipe-max-size", write_limit<&Settings::pipe_limit>, store_pipe_limit),
     file("pipe-user-pages-hard", constant<"0\n">),

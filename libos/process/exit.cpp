@@ -4,6 +4,7 @@
 #include "libos/fs/fd_table.hpp"
 #include "libos/fs/path.hpp"
 #include "libos/memory/space.hpp"
+#include "libos/mqueue/queue.hpp"
 #include "libos/process/calls.hpp"
 #include "libos/process/table.hpp"
 #include "libos/shared/arena.hpp"
@@ -77,6 +78,7 @@ void leave_user_memory(Thread& thread, bool alone) {
 void give_back(Process& process, bool killed) {
     sysv_process_ended(process, killed);
     if ((process.uses & kUsesAio) != 0) aio_process_ended(process);
+    if ((process.uses & kUsesNotification) != 0) mq_process_ended(process);
 }
 
 /// The process's last thread is `thread`, already off its list.
