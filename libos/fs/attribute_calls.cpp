@@ -2,6 +2,7 @@
 // Calls that change modes, owners, times and lengths.
 #include "libos/fs/host_file.hpp"
 #include "libos/fs/open.hpp"
+#include "libos/inotify/notify.hpp"
 #include "libos/fs/tmpfs.hpp"
 #include "libos/gate.hpp"
 #include "libos/process/process.hpp"
@@ -55,6 +56,17 @@ gate::Err change_host(const char* uri, bool follow, const Change& change) {
     return g_gate->DkStreamAttributesSet(uri, follow ? 0 : u32{gate::kOpenNoFollow}, mask, &attributes);
 }
 
+/// Which events a change is, as fsnotify_change of Linux.
+u32 events_of(const Change& change) {
+    u32 events = 0;
+    const u32 times = change.mask & (kChangeAccessed | kChangeModified);
+    if ((change.mask & (kChangeMode | kChangeOwner | kChangeGroup)) != 0) events |= kNotifyAttributes;
+    if (times == (kChangeAccessed | kChangeModified)) events |= kNotifyAttributes;
+    if (times == kChangeAccessed) events |= kNotifyAccess;
+    if (times == kChangeModified) events |= kNotifyModify;
+    return events;
+}
+
 Res<i64> change_path(Thread& thread, i32 dirfd, const char* path, bool follow, const Change& change) {
     Place place;
     TRY(walk(thread, dirfd, path, follow ? u32{kFollow} : 0, place));
@@ -63,10 +75,22 @@ Res<i64> change_path(Thread& thread, i32 dirfd, const char* path, bool follow, c
         gate::Attributes attributes;
         return query_name(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, attributes);
     }));
-    if (!inside) return 0;
+    if (!inside) {
+        if (notify_active()) {
+            gate::Attributes attributes;
+            (void)ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
+                return query_name(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, answer);
+            });
+            bool directory = attributes.type == gate::StreamType::directory;
+            notify_object(place.view(), nullptr, events_of(change) | (directory ? u32{kNotifyIsDirectory} : 0));
+        }
+        return 0;
+    }
     Inode* inode = place.inode.get();
     if (inode == nullptr) return Failure{place.magic.get() != nullptr ? Errno::perm : Errno::noent};
     if (change.mask != 0) TRY(change_inode(thread, *inode, change));
+    if (notify_active())
+        notify_object(place.view(), inode, events_of(change) | (inode->is_directory() ? u32{kNotifyIsDirectory} : 0));
     return 0;
 }
 
@@ -76,6 +100,7 @@ Res<i64> change_file(Thread& thread, u32 fd, const Change& change, bool path_all
     if (!path_allowed && (file->status_flags & kPathFlag) != 0) return Failure{Errno::badf};
     if (file->inode != nullptr) {
         if (change.mask != 0) TRY(change_inode(thread, *file->inode, change));
+        if (notify_active()) notify_file(*file.get(), events_of(change));
         return 0;
     }
     if (file->path == nullptr || file->path[0] != '/') {
@@ -255,12 +280,14 @@ Res<i64> sys_truncate(Thread& thread, Arguments arguments) {
         gate::Err error = g_gate->DkStreamSetLength(handle, 0, arguments[1], gate::LengthChange::truncate);
         g_gate->DkObjectClose(handle);
         TRY(check(error));
+        if (notify_active()) notify_object(place.view(), nullptr, kNotifyModify);
         return 0;
     }
     if (place.inode.get() == nullptr) return Failure{place.magic.get() != nullptr ? Errno::inval : Errno::noent};
     if (place.inode->is_directory()) return Failure{Errno::isdir};
     TRY(check_permission(thread, *place.inode, 2));
     TRY(place.inode->truncate(thread, arguments[1]));
+    if (notify_active()) notify_object(place.view(), place.inode.get(), kNotifyModify);
     return 0;
 }
 
@@ -272,6 +299,7 @@ Res<i64> sys_ftruncate(Thread& thread, Arguments arguments) {
     if (!writable(*file.get())) return Failure{Errno::inval};
     TRY(check_length(thread, static_cast<i64>(arguments[1])));
     TRY(file->truncate(thread, arguments[1]));
+    if (notify_active()) notify_file(*file.get(), kNotifyModify);
     return 0;
 }
 
@@ -292,6 +320,7 @@ Res<i64> sys_fallocate(Thread& thread, Arguments arguments) {
     constexpr u64 kKeepSize = 1;
     if ((arguments[1] & kKeepSize) == 0 && end > stat.st_size) TRY(check_length(thread, end));
     TRY(file->allocate(thread, static_cast<u32>(arguments[1]), arguments[2], arguments[3]));
+    if (notify_active()) notify_file(*file.get(), kNotifyModify);
     return 0;
 }
 

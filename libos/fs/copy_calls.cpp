@@ -2,6 +2,7 @@
 // Calls that move data between files, and those on files that need no more than a line.
 #include "base/format.hpp"
 #include "libos/fs/open.hpp"
+#include "libos/inotify/notify.hpp"
 #include "libos/fs/tmpfs.hpp"
 #include "libos/ipc/pipe.hpp"
 #include "libos/process/process.hpp"
@@ -72,6 +73,10 @@ Res<i64> move(Thread& thread, File& source, u64* in, File& target, u64* out, u64
             TRY(target.seek(thread, static_cast<i64>(to + put), 0));
         done += put;
         if (put < have || once) break;
+    }
+    if (done != 0 && notify_active()) {
+        notify_file(source, kNotifyAccess);
+        notify_file(target, kNotifyModify);
     }
     return static_cast<i64>(done);
 }

@@ -3,6 +3,7 @@
 #include "base/memory.hpp"
 #include "libos/fs/mount.hpp"
 #include "libos/fs/open.hpp"
+#include "libos/inotify/notify.hpp"
 #include "libos/fs/tmpfs.hpp"
 #include "libos/gate.hpp"
 #include "libos/process/process.hpp"
@@ -68,6 +69,7 @@ Res<i64> list(Thread& thread, Arguments arguments, bool wide) {
         return 0;
     }
     file->offset = listing.position_;
+    if (notify_active()) notify_file(*file.get(), kNotifyAccess);
     return static_cast<i64>(listing.done_);
 }
 

@@ -7,6 +7,7 @@
 #include "libos/fs/locks.hpp"
 #include "libos/fs/path.hpp"
 #include "libos/ipc/epoll.hpp"
+#include "libos/inotify/notify.hpp"
 #include "libos/shared/arena.hpp"
 
 namespace postern::libos {
@@ -53,6 +54,8 @@ void File::mapped(Process&, i32) {}
 
 void File::release() {
     if (__atomic_sub_fetch(&references_, 1, __ATOMIC_SEQ_CST) != 0) return;
+    if (announces != 0 && notify_active()) [[unlikely]]
+        notify_file(*this, (status_flags & 3) != 0 ? kNotifyCloseWrite : kNotifyCloseNoWrite);
     if (watches != nullptr) [[unlikely]]
         epoll_forget(*this);
     if (has_locks != 0) locks_drop_owner(this);

@@ -3,6 +3,7 @@
 #include "libos/fs/inode.hpp"
 
 #include "base/memory.hpp"
+#include "libos/inotify/notify.hpp"
 #include "libos/process/process.hpp"
 
 namespace postern::libos {
@@ -55,6 +56,8 @@ Res<void> Inode::truncate(Thread&, u64) { return Failure{is_directory() ? Errno:
 
 void Inode::release() {
     if (__atomic_sub_fetch(&references_, 1, __ATOMIC_SEQ_CST) != 0) return;
+    if (watched != 0) [[unlikely]]
+        notify_gone({}, this);
     u32 size = object_size;
     this->~Inode();
     if (size != 0) arena::release(this, size);

@@ -102,6 +102,8 @@ public:
     virtual Res<void> set_attributes(Thread& thread, u32 changes, const InodeAttributes& attributes);
     virtual Res<void> truncate(Thread& thread, u64 length);
 
+    virtual bool unlinked() const { return false; }  ///< no name leads to it any more
+
     bool is_directory() const { return (mode & kTypeMask) == kTypeDirectory; }
     bool is_link() const { return (mode & kTypeMask) == kTypeLink; }
     void reference() { __atomic_add_fetch(&references_, 1, __ATOMIC_SEQ_CST); }
@@ -110,6 +112,7 @@ public:
     u32 mode = 0;  ///< type and permission bits
     u32 uid = 0, gid = 0;
     u32 object_size = 0;  ///< set by make_inode
+    u32 watched = 0;      ///< inotify is to be told when it goes
     u64 device = 0;
     u64 number = 0;  ///< st_ino
 

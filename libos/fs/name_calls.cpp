@@ -2,6 +2,7 @@
 // Calls that make, change and remove names.
 #include "libos/fs/mount.hpp"
 #include "libos/fs/open.hpp"
+#include "libos/inotify/notify.hpp"
 #include "libos/gate.hpp"
 #include "libos/process/process.hpp"
 #include "libos/syscall/table.hpp"
@@ -32,6 +33,13 @@ Res<void> check_new(const Place& place) {
     return {};
 }
 
+/// After a change on the host that answered no name: the canonical one, for who watches.
+void find_name(Thread& thread, Place& place, gate::Attributes& attributes) {
+    (void)ask_host(thread, place, attributes, [](Place& at, gate::Attributes& answer) {
+        return query_name(at.uri, gate::kOpenNoFollow, answer);
+    });
+}
+
 Res<i64> make_directory(Thread& thread, i32 dirfd, u64 user_path, u32 mode) {
     Place place;
     TRY(new_place(thread, dirfd, user_path, place));
@@ -44,10 +52,12 @@ Res<i64> make_directory(Thread& thread, i32 dirfd, u64 user_path, u32 mode) {
     }));
     if (!inside) {
         if (handle != gate::kNoHandle) g_gate->DkObjectClose(handle);
+        if (notify_active()) notify_object(place.view(), nullptr, kNotifyCreate | kNotifyIsDirectory, place.directory.get());
         return 0;
     }
     TRY(check_new(place));
     TRY(place.directory->make_directory(thread, place.name(), mode));
+    if (notify_active()) notify_object(place.view(), nullptr, kNotifyCreate | kNotifyIsDirectory, place.directory.get());
     return 0;
 }
 
@@ -56,14 +66,30 @@ Res<i64> remove_name(Thread& thread, i32 dirfd, u64 user_path, bool directory) {
     TRY(copy_path(path, user_path));
     Place place;
     TRY(walk(thread, dirfd, path, 0, place));
+    gate::Attributes attributes;
+    const bool tells = notify_active();
+    if (tells && !place.inside) find_name(thread, place, attributes);
     bool inside =
         TRY(act_host(thread, place, [&](Place& at) { return g_gate->DkStreamDelete(at.uri, directory ? 1 : 0); }));
-    if (!inside) return 0;
+    if (!inside) {
+        if (tells) {
+            if (!directory) notify_self(place.view(), nullptr, kNotifyAttributes);
+            notify_object(place.view(), nullptr, kNotifyDelete | (directory ? u32{kNotifyIsDirectory} : 0),
+                      place.directory.get());
+            if (directory || attributes.links <= 1) notify_gone(place.view(), nullptr);
+        }
+        return 0;
+    }
     if (directory && place.last_dots != 0) return Failure{place.last_dots == 1 ? Errno::inval : Errno::notempty};
     if (place.directory.get() == nullptr) return Failure{directory ? Errno::busy : Errno::isdir};
     if (!directory && place.must_be_directory)
         return Failure{place.inode->is_directory() ? Errno::isdir : Errno::notdir};
     TRY(place.directory->remove(thread, place.name(), directory));
+    if (tells) {
+        if (!directory) notify_self(place.view(), place.inode.get(), kNotifyAttributes);
+        notify_object(place.view(), nullptr, kNotifyDelete | (directory ? u32{kNotifyIsDirectory} : 0),
+                      place.directory.get());
+    }
     return 0;
 }
 
@@ -87,9 +113,20 @@ Res<i64> rename_at(Thread& thread, i32 old_dirfd, u64 old_user, i32 new_dirfd, u
         TRY(walk(thread, old_dirfd, path, 0, from));
     }
     TRY(new_place(thread, new_dirfd, new_user, to));
+    const bool tells = notify_active();
+    gate::Attributes moved_attributes, replaced;
+    if (tells && !from.inside) find_name(thread, from, moved_attributes);
+    if (tells && !to.inside) find_name(thread, to, replaced);
     for (u32 attempt = 0;; ++attempt) {
         if (!from.inside && !to.inside) {
             gate::Err error = g_gate->DkStreamRename(from.uri, to.uri, flags);
+            if (error == gate::Err::ok && tells) {
+                gate::Attributes after;
+                find_name(thread, to, after);
+                if (flags != kExchange) notify_gone(to.view(), nullptr);
+                notify_renamed(from.view(), to.view(), nullptr,
+                               moved_attributes.type == gate::StreamType::directory);
+            }
             if (error == gate::Err::ok) return 0;
             bool moved = (error == gate::Err::not_found || error == gate::Err::cross_device) && attempt == 0 &&
                          (leads_inside(thread, from) | leads_inside(thread, to));
@@ -110,6 +147,11 @@ Res<i64> rename_at(Thread& thread, i32 old_dirfd, u64 old_user, i32 new_dirfd, u
     if (mount_of(from.view()) != mount_of(to.view())) return Failure{Errno::xdev};
     if (!from.inode->is_directory() && (from.must_be_directory || to.must_be_directory)) return Failure{Errno::notdir};
     TRY(from.directory->rename(thread, from.name(), *to.directory, to.name(), flags));
+    if (tells) {
+        if (to.inode.get() != nullptr && flags != kExchange) notify_self(to.view(), to.inode.get(), kNotifyAttributes);
+        notify_renamed(from.view(), to.view(), from.inode.get(), from.inode->is_directory(), from.directory.get(),
+                       to.directory.get());
+    }
     return 0;
 }
 
@@ -133,6 +175,13 @@ Res<i64> link_at(Thread& thread, i32 old_dirfd, u64 old_user, i32 new_dirfd, u64
         if (from.inside && to.inside) break;
         if (!from.inside && !to.inside) {
             gate::Err error = g_gate->DkStreamLink(from.uri, to.uri, gate::LinkKind::hard);
+            if (error == gate::Err::ok && notify_active()) {
+                gate::Attributes attributes;
+                find_name(thread, from, attributes);
+                find_name(thread, to, attributes);
+                notify_self(from.view(), nullptr, kNotifyAttributes);
+                notify_object(to.view(), nullptr, kNotifyCreate, to.directory.get());
+            }
             if (error == gate::Err::ok) return 0;
             bool moved = error == gate::Err::not_found && attempt == 0 &&
                          (leads_inside(thread, from) | leads_inside(thread, to));
@@ -146,6 +195,10 @@ Res<i64> link_at(Thread& thread, i32 old_dirfd, u64 old_user, i32 new_dirfd, u64
     if (to.must_be_directory) return Failure{Errno::noent};
     if (from.inode.get() == nullptr) return Failure{from.magic.get() != nullptr ? Errno::xdev : Errno::noent};
     TRY(to.directory->add_name(thread, to.name(), *from.inode));
+    if (notify_active()) {
+        notify_self(from.view(), from.inode.get(), kNotifyAttributes);
+        notify_object(to.view(), nullptr, kNotifyCreate, to.directory.get());
+    }
     return 0;
 }
 
@@ -157,10 +210,18 @@ Res<i64> symlink_at(Thread& thread, u64 user_target, i32 dirfd, u64 user_path) {
     TRY(new_place(thread, dirfd, user_path, place));
     bool inside = TRY(act_host(
         thread, place, [&](Place& at) { return g_gate->DkStreamLink(target, at.uri, gate::LinkKind::symbolic); }));
-    if (!inside) return 0;
+    if (!inside) {
+        gate::Attributes attributes;
+        if (notify_active()) {
+            find_name(thread, place, attributes);
+            notify_object(place.view(), nullptr, kNotifyCreate, place.directory.get());
+        }
+        return 0;
+    }
     TRY(check_new(place));
     if (place.must_be_directory) return Failure{Errno::noent};
     TRY(place.directory->make_link(thread, place.name(), target));
+    if (notify_active()) notify_object(place.view(), nullptr, kNotifyCreate, place.directory.get());
     return 0;
 }
 
@@ -184,11 +245,13 @@ Res<i64> make_node(Thread& thread, i32 dirfd, u64 user_path, u32 mode) {
     }));
     if (!inside) {
         if (handle != gate::kNoHandle) g_gate->DkObjectClose(handle);
+        if (notify_active()) notify_object(place.view(), nullptr, kNotifyCreate, place.directory.get());
         return 0;
     }
     TRY(check_new(place));
     if (place.must_be_directory) return Failure{Errno::noent};
     InodeRef made = TRY(place.directory->create(thread, place.name(), type | mode));
+    if (notify_active()) notify_object(place.view(), nullptr, kNotifyCreate, place.directory.get());
     return 0;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // open(2): from names to files, in trees of the library OS and through the gate.
 #include "libos/fs/open.hpp"
+#include "libos/inotify/notify.hpp"
 
 #include "base/format.hpp"
 #include "libos/fs/host_file.hpp"
@@ -50,7 +51,10 @@ Res<FileRef> open_inode(Thread& thread, Place& place, u32 flags, bool created) {
     if (!created) TRY(check_permission(thread, inode, wanted_access(flags)));
     if ((flags & kNoAccessTimeFlag) != 0) TRY(check_owner(thread, inode.uid));
     bool regular = (inode.mode & kTypeMask) == kTypeRegular;
-    if ((flags & kTruncateFlag) != 0 && regular && !created) TRY(inode.truncate(thread, 0));
+    if ((flags & kTruncateFlag) != 0 && regular && !created) {
+        TRY(inode.truncate(thread, 0));
+        if (notify_active()) notify_object(place.view(), &inode, kNotifyModify);
+    }
     FileRef file = TRY(inode.open(thread, told_flags(flags)));
     file->status_flags = kept_flags(flags);
     if (file->inode == nullptr) file->inode = InodeRef::share(&inode).leak();
@@ -108,6 +112,7 @@ Res<FileRef> open_inside(Thread& thread, Place& place, u32 flags, u32 mode) {
         return open_inode(thread, place, flags, false);
     }
     place.inode = made.take();
+    if (notify_active()) notify_object(place.view(), place.inode.get(), kNotifyCreate, place.directory.get());
     return open_inode(thread, place, flags & ~u32{kCreateFlag}, true);
 }
 
@@ -121,7 +126,9 @@ u32 host_access(u32 flags) {
 
 }  // namespace
 
-Res<FileRef> open_path(Thread& thread, i32 dirfd, const char* path, u32 flags, u32 mode) {
+namespace {
+
+Res<FileRef> open_named(Thread& thread, i32 dirfd, const char* path, u32 flags, u32 mode) {
     if ((flags & kPathFlag) != 0) flags &= kPathFlag | kDirectoryFlag | kNoFollowFlag | kCloseOnExecFlag;
     if ((flags & kTemporaryFlag) != 0 && (flags & kDirectoryFlag) == 0) return Failure{Errno::inval};
     if ((flags & kCreateFlag) != 0 && (flags & kDirectoryFlag) != 0) return Failure{Errno::inval};
@@ -132,6 +139,9 @@ Res<FileRef> open_path(Thread& thread, i32 dirfd, const char* path, u32 flags, u
     TRY(walk(thread, dirfd, path, (follow ? u32{kFollow} : 0) | (create ? u32{kMayBeMissing} : 0), place));
     gate::Attributes attributes;
     gate::Handle handle = gate::kNoHandle;
+    // Whether a host file is new is only asked when somebody wants to hear of it.
+    const bool tells = !place.inside && notify_active() && (flags & (kCreateFlag | kTruncateFlag)) != 0;
+    const bool existed = tells && query_name(place.uri, 0, attributes) == gate::Err::ok;
     u32 options = ((flags & kNonBlockFlag) != 0 ? u32{gate::kOpenNonBlocking} : 0) |
                   (follow ? 0 : u32{gate::kOpenNoFollow}) |
                   ((flags & kDirectoryFlag) != 0 ? u32{gate::kOpenDirectory} : 0) |
@@ -187,12 +197,24 @@ Res<FileRef> open_path(Thread& thread, i32 dirfd, const char* path, u32 flags, u
         fill_stat(attributes, stat);
         return path_file(stat, nullptr, place.view(), flags);
     }
+    if (tells && (!existed || (flags & kTruncateFlag) != 0))
+        notify_object(place.view(), nullptr, existed ? kNotifyModify : kNotifyCreate);
     FileRef file = TRY(make_host_file(handle, attributes, kept_flags(flags)));
     if (kept.name != nullptr && attributes.type == gate::StreamType::file && attributes.stable != 0)
         static_cast<HostFile&>(*file).keep_as(kept.name, kept.serial);
     if (kept.name != nullptr && attributes.type == gate::StreamType::directory && attributes.stable != 0)
         static_cast<HostDirectory&>(*file).know_as(kept.name);
     if (file->path == nullptr) set_path(*file, place.view());
+    return file;
+}
+
+}  // namespace
+
+Res<FileRef> open_path(Thread& thread, i32 dirfd, const char* path, u32 flags, u32 mode) {
+    FileRef file = TRY(open_named(thread, dirfd, path, flags, mode));
+    if ((flags & kPathFlag) != 0) return file;
+    file->announces = 1;
+    if (notify_active()) notify_file(*file, kNotifyOpen);
     return file;
 }
 

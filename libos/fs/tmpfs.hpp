@@ -32,6 +32,8 @@ public:
     Res<void> stat(Thread& thread, Stat& stat) override;
     Res<void> set_attributes(Thread& thread, u32 changes, const InodeAttributes& attributes) override;
 
+    bool unlinked() const override { return links == 0; }
+
     void touch_modified();  ///< mtime and ctime
     void touch_changed() { changed = time_stamp(); }
     void touch_accessed();  ///< as relatime

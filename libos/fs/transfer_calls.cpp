@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // read(2), write(2) and their relatives.
 #include "libos/fs/open.hpp"
+#include "libos/inotify/notify.hpp"
 #include "libos/process/process.hpp"
 #include "libos/syscall/table.hpp"
 #include "libos/user.hpp"
@@ -182,7 +183,7 @@ Res<i64> sys_read(Thread& thread, Arguments arguments) {
     if (!readable(*file.get())) return Failure{Errno::badf};
     u64 size = arguments[2];
     if (static_cast<i64>(size) < 0) return Failure{Errno::inval};
-    return read_at_offset(thread, *file.get(), arguments[1], size < kMostTransfer ? size : kMostTransfer);
+    return notify_transfer(*file.get(), read_at_offset(thread, *file.get(), arguments[1], size < kMostTransfer ? size : kMostTransfer), kNotifyAccess);
 }
 
 Res<i64> sys_write(Thread& thread, Arguments arguments) {
@@ -191,7 +192,7 @@ Res<i64> sys_write(Thread& thread, Arguments arguments) {
     if (!writable(*file.get())) return Failure{Errno::badf};
     u64 size = arguments[2];
     if (static_cast<i64>(size) < 0) return Failure{Errno::inval};
-    return write_at_offset(thread, *file.get(), arguments[1], size < kMostTransfer ? size : kMostTransfer);
+    return notify_transfer(*file.get(), write_at_offset(thread, *file.get(), arguments[1], size < kMostTransfer ? size : kMostTransfer), kNotifyModify);
 }
 
 Res<i64> sys_pread64(Thread& thread, Arguments arguments) {
@@ -201,7 +202,7 @@ Res<i64> sys_pread64(Thread& thread, Arguments arguments) {
     TRY(check_positioned(*file.get(), static_cast<i64>(arguments[3])));
     if (!readable(*file.get())) return Failure{Errno::badf};
     u64 size = arguments[2];
-    return file->read(thread, arguments[1], size < kMostTransfer ? size : kMostTransfer, arguments[3]);
+    return notify_transfer(*file.get(), file->read(thread, arguments[1], size < kMostTransfer ? size : kMostTransfer, arguments[3]), kNotifyAccess);
 }
 
 Res<i64> sys_pwrite64(Thread& thread, Arguments arguments) {
@@ -212,33 +213,33 @@ Res<i64> sys_pwrite64(Thread& thread, Arguments arguments) {
     if (!writable(*file.get())) return Failure{Errno::badf};
     u64 size = arguments[2] < kMostTransfer ? arguments[2] : kMostTransfer;
     size = TRY(limit_size(thread, *file.get(), arguments[3], size));
-    return file->write(thread, arguments[1], size, arguments[3]);
+    return notify_transfer(*file.get(), file->write(thread, arguments[1], size, arguments[3]), kNotifyModify);
 }
 
 Res<i64> sys_readv(Thread& thread, Arguments arguments) {
     HeldFile file;
     TRY(file.hold(thread, static_cast<u32>(arguments[0])));
-    return read_vector(thread, *file.get(), arguments[1], arguments[2], nullptr);
+    return notify_transfer(*file.get(), read_vector(thread, *file.get(), arguments[1], arguments[2], nullptr), kNotifyAccess);
 }
 
 Res<i64> sys_writev(Thread& thread, Arguments arguments) {
     HeldFile file;
     TRY(file.hold(thread, static_cast<u32>(arguments[0])));
-    return write_vector(thread, *file.get(), arguments[1], arguments[2], nullptr);
+    return notify_transfer(*file.get(), write_vector(thread, *file.get(), arguments[1], arguments[2], nullptr), kNotifyModify);
 }
 
 Res<i64> sys_preadv(Thread& thread, Arguments arguments) {
     HeldFile file;
     TRY(file.hold(thread, static_cast<u32>(arguments[0])));
     i64 position = static_cast<i64>(arguments[3]);
-    return read_vector(thread, *file.get(), arguments[1], arguments[2], &position);
+    return notify_transfer(*file.get(), read_vector(thread, *file.get(), arguments[1], arguments[2], &position), kNotifyAccess);
 }
 
 Res<i64> sys_pwritev(Thread& thread, Arguments arguments) {
     HeldFile file;
     TRY(file.hold(thread, static_cast<u32>(arguments[0])));
     i64 position = static_cast<i64>(arguments[3]);
-    return write_vector(thread, *file.get(), arguments[1], arguments[2], &position);
+    return notify_transfer(*file.get(), write_vector(thread, *file.get(), arguments[1], arguments[2], &position), kNotifyModify);
 }
 
 Res<i64> sys_preadv2(Thread& thread, Arguments arguments) {
@@ -246,7 +247,7 @@ Res<i64> sys_preadv2(Thread& thread, Arguments arguments) {
     HeldFile file;
     TRY(file.hold(thread, static_cast<u32>(arguments[0])));
     i64 position = static_cast<i64>(arguments[3]);
-    return read_vector(thread, *file.get(), arguments[1], arguments[2], position == -1 ? nullptr : &position);
+    return notify_transfer(*file.get(), read_vector(thread, *file.get(), arguments[1], arguments[2], position == -1 ? nullptr : &position), kNotifyAccess);
 }
 
 Res<i64> sys_pwritev2(Thread& thread, Arguments arguments) {
@@ -255,7 +256,7 @@ Res<i64> sys_pwritev2(Thread& thread, Arguments arguments) {
     HeldFile file;
     TRY(file.hold(thread, static_cast<u32>(arguments[0])));
     i64 position = static_cast<i64>(arguments[3]);
-    return write_vector(thread, *file.get(), arguments[1], arguments[2], position == -1 ? nullptr : &position);
+    return notify_transfer(*file.get(), write_vector(thread, *file.get(), arguments[1], arguments[2], position == -1 ? nullptr : &position), kNotifyModify);
 }
 
 Res<i64> sys_lseek(Thread& thread, Arguments arguments) {

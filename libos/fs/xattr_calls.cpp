@@ -4,6 +4,7 @@
 #include "base/memory.hpp"
 #include "libos/fs/name_cache.hpp"
 #include "libos/fs/open.hpp"
+#include "libos/inotify/notify.hpp"
 #include "libos/fs/tmpfs.hpp"
 #include "libos/fs/walk.hpp"
 #include "libos/process/process.hpp"

@@ -4,6 +4,7 @@
 #include <linux/fcntl.h>
 
 #include "base/memory.hpp"
+#include "libos/inotify/notify.hpp"
 #include "libos/ipc/epoll.hpp"
 #include "libos/proc/node.hpp"
 #include "libos/process/pidfd.hpp"
@@ -113,6 +114,15 @@ private:
             PidHandle& handle = *TRY(pid_handle_of(*file));
             i64 pid = handle.process != nullptr ? static_cast<i64>(handle.pid) : -1;
             text.add("Pid:\t", pid, "\nNSpid:\t", pid, "\n");
+        }
+        if (file->kind() == FileKind::inotify) {
+            notify_describe(
+                *file,
+                [](i32 watch, u64 inode, u32 mask, void* cookie) {
+                    static_cast<ProcText*>(cookie)->add("inotify wd:", Hex{static_cast<u32>(watch)}, " ino:", Hex{inode},
+                                                        " sdev:0 mask:", Hex{mask}, " ignored_mask:0\n");
+                },
+                &text);
         }
         if (file->kind() == FileKind::epoll) {
             epoll_visit(

@@ -27,6 +27,7 @@ struct Settings {
     // POSIX message queues: /proc/sys/fs/mqueue.
     u64 mq_queue_limit = 256, mq_message_limit = 10, mq_message_default = 10;
     u64 mq_size_limit = 8192, mq_size_default = 8192;
+    u64 notify_queue_limit = 16384, notify_instance_limit = 128, notify_watch_limit = 65536;  ///< fs.inotify
     i64 next_segment = -1, next_queue = -1,
         next_semaphore = -1;  ///< shm_next_id and its like: of the next object, once
 };

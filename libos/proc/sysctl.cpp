@@ -239,9 +239,12 @@ constexpr Node kVm[] = {
     file("swappiness", constant<"60\n">),
 };
 constexpr Node kInotify[] = {
-    file("max_queued_events", constant<"16384\n">),
-    file("max_user_instances", constant<"128\n">),
-    file("max_user_watches", constant<"65536\n">),
+    setting("max_queued_events", write_limit<&Settings::notify_queue_limit>,
+            store_limit<&Settings::notify_queue_limit, 0, 0x7fff'ffff>),
+    setting("max_user_instances", write_limit<&Settings::notify_instance_limit>,
+            store_limit<&Settings::notify_instance_limit, 0, 0x7fff'ffff>),
+    setting("max_user_watches", write_limit<&Settings::notify_watch_limit>,
+            store_limit<&Settings::notify_watch_limit, 0, 0x7fff'ffff>),
 };
 constexpr Node kEpoll[] = {file("max_user_watches", constant<"524288\n">)};
 constexpr Node kMqueue[] = {

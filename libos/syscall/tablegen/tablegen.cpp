@@ -82,6 +82,8 @@ void collect() {
 #include "libos/tty/calls.inc"
     g_area = "sysv";
 #include "libos/sysv/calls.inc"
+    g_area = "inotify";
+#include "libos/inotify/calls.inc"
     g_area = "mqueue";
 #include "libos/mqueue/calls.inc"
     g_area = "aio";
