@@ -31,7 +31,7 @@ Res<i64> sys_fdatasync(Thread&, Arguments);
 
 namespace {
 
-constexpr u32 kRootContexts = 13;  // of the arena; process/table.hpp has the others
+constexpr u32 kRootContexts = 13;   // of the arena; process/table.hpp has the others
 constexpr u64 kMostEvents = 65536;  // fs.aio-max-nr
 constexpr i64 kVectorMost = 1024;
 
@@ -224,8 +224,8 @@ Res<i64> sys_io_setup(Thread& thread, Arguments arguments) {
     // The number is an address, as Linux's, where libraries look for a ring that they know. They find zeros, not its
     // magic, and so call.
     Space& space = *thread.process->space;
-    auto page = space.map(0, kPageSize, gate::kProtRead | gate::kProtWrite, kMapFlagPrivate | kMapFlagAnonymous, nullptr,
-                          0, MappingKind::anonymous);
+    auto page = space.map(0, kPageSize, gate::kProtRead | gate::kProtWrite, kMapFlagPrivate | kMapFlagAnonymous,
+                          nullptr, 0, MappingKind::anonymous);
     Res<void> told = page.ok() ? write_user(arguments[1], page.value()) : Res<void>{Failure{page.error()}};
     if (!told.ok()) {
         if (page.ok()) (void)space.unmap(page.value(), kPageSize);

@@ -2,9 +2,9 @@
 // Calls that change modes, owners, times and lengths.
 #include "libos/fs/host_file.hpp"
 #include "libos/fs/open.hpp"
-#include "libos/inotify/notify.hpp"
 #include "libos/fs/tmpfs.hpp"
 #include "libos/gate.hpp"
+#include "libos/inotify/notify.hpp"
 #include "libos/process/process.hpp"
 #include "libos/syscall/table.hpp"
 #include "libos/user.hpp"

@@ -2,8 +2,8 @@
 // Calls that move data between files, and those on files that need no more than a line.
 #include "base/format.hpp"
 #include "libos/fs/open.hpp"
-#include "libos/inotify/notify.hpp"
 #include "libos/fs/tmpfs.hpp"
+#include "libos/inotify/notify.hpp"
 #include "libos/ipc/pipe.hpp"
 #include "libos/process/process.hpp"
 #include "libos/syscall/table.hpp"

@@ -6,8 +6,8 @@
 #include "libos/fs/inode.hpp"
 #include "libos/fs/locks.hpp"
 #include "libos/fs/path.hpp"
-#include "libos/ipc/epoll.hpp"
 #include "libos/inotify/notify.hpp"
+#include "libos/ipc/epoll.hpp"
 #include "libos/shared/arena.hpp"
 
 namespace postern::libos {

@@ -34,7 +34,20 @@ struct DirectoryVisitor {
 };
 
 /// What a File is where others must know: static_cast to the class of that name in ipc/ is allowed then.
-enum class FileKind : u32 { other, stream, pipe, event, timer, signal, epoll, socket, segment, pid, message_queue, inotify };
+enum class FileKind : u32 {
+    other,
+    stream,
+    pipe,
+    event,
+    timer,
+    signal,
+    epoll,
+    socket,
+    segment,
+    pid,
+    message_queue,
+    inotify
+};
 
 class File {
 public:

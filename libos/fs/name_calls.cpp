@@ -2,8 +2,8 @@
 // Calls that make, change and remove names.
 #include "libos/fs/mount.hpp"
 #include "libos/fs/open.hpp"
-#include "libos/inotify/notify.hpp"
 #include "libos/gate.hpp"
+#include "libos/inotify/notify.hpp"
 #include "libos/process/process.hpp"
 #include "libos/syscall/table.hpp"
 #include "libos/user.hpp"
@@ -35,9 +35,8 @@ Res<void> check_new(const Place& place) {
 
 /// After a change on the host that answered no name: the canonical one, for who watches.
 void find_name(Thread& thread, Place& place, gate::Attributes& attributes) {
-    (void)ask_host(thread, place, attributes, [](Place& at, gate::Attributes& answer) {
-        return query_name(at.uri, gate::kOpenNoFollow, answer);
-    });
+    (void)ask_host(thread, place, attributes,
+                   [](Place& at, gate::Attributes& answer) { return query_name(at.uri, gate::kOpenNoFollow, answer); });
 }
 
 Res<i64> make_directory(Thread& thread, i32 dirfd, u64 user_path, u32 mode) {
@@ -52,12 +51,14 @@ Res<i64> make_directory(Thread& thread, i32 dirfd, u64 user_path, u32 mode) {
     }));
     if (!inside) {
         if (handle != gate::kNoHandle) g_gate->DkObjectClose(handle);
-        if (notify_active()) notify_object(place.view(), nullptr, kNotifyCreate | kNotifyIsDirectory, place.directory.get());
+        if (notify_active())
+            notify_object(place.view(), nullptr, kNotifyCreate | kNotifyIsDirectory, place.directory.get());
         return 0;
     }
     TRY(check_new(place));
     TRY(place.directory->make_directory(thread, place.name(), mode));
-    if (notify_active()) notify_object(place.view(), nullptr, kNotifyCreate | kNotifyIsDirectory, place.directory.get());
+    if (notify_active())
+        notify_object(place.view(), nullptr, kNotifyCreate | kNotifyIsDirectory, place.directory.get());
     return 0;
 }
 
@@ -73,9 +74,9 @@ Res<i64> remove_name(Thread& thread, i32 dirfd, u64 user_path, bool directory) {
         TRY(act_host(thread, place, [&](Place& at) { return g_gate->DkStreamDelete(at.uri, directory ? 1 : 0); }));
     if (!inside) {
         if (tells) {
-            if (!directory) notify_self(place.view(), nullptr, kNotifyAttributes);
+            if (!directory) notify_linked(attributes.identity, kNotifyAttributes);
             notify_object(place.view(), nullptr, kNotifyDelete | (directory ? u32{kNotifyIsDirectory} : 0),
-                      place.directory.get());
+                          place.directory.get());
             if (directory || attributes.links <= 1) notify_gone(place.view(), nullptr);
         }
         return 0;
@@ -124,8 +125,7 @@ Res<i64> rename_at(Thread& thread, i32 old_dirfd, u64 old_user, i32 new_dirfd, u
                 gate::Attributes after;
                 find_name(thread, to, after);
                 if (flags != kExchange) notify_gone(to.view(), nullptr);
-                notify_renamed(from.view(), to.view(), nullptr,
-                               moved_attributes.type == gate::StreamType::directory);
+                notify_renamed(from.view(), to.view(), nullptr, moved_attributes.type == gate::StreamType::directory);
             }
             if (error == gate::Err::ok) return 0;
             bool moved = (error == gate::Err::not_found || error == gate::Err::cross_device) && attempt == 0 &&
@@ -179,7 +179,7 @@ Res<i64> link_at(Thread& thread, i32 old_dirfd, u64 old_user, i32 new_dirfd, u64
                 gate::Attributes attributes;
                 find_name(thread, from, attributes);
                 find_name(thread, to, attributes);
-                notify_self(from.view(), nullptr, kNotifyAttributes);
+                notify_linked(attributes.identity, kNotifyAttributes);
                 notify_object(to.view(), nullptr, kNotifyCreate, to.directory.get());
             }
             if (error == gate::Err::ok) return 0;

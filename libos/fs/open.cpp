@@ -36,7 +36,8 @@ Res<FileRef> path_file(const Stat& stat, Inode* inode, std::string_view path, u3
     return file;
 }
 
-Res<FileRef> open_inode(Thread& thread, Place& place, u32 flags, bool created) {
+/// `truncated`: O_TRUNC has done something.
+Res<FileRef> open_inode(Thread& thread, Place& place, u32 flags, bool created, bool& truncated) {
     Inode& inode = *place.inode;
     if (inode.is_link() && (flags & kPathFlag) == 0) return Failure{Errno::loop};
     if ((flags & kDirectoryFlag) != 0 && !inode.is_directory()) return Failure{Errno::notdir};
@@ -53,7 +54,7 @@ Res<FileRef> open_inode(Thread& thread, Place& place, u32 flags, bool created) {
     bool regular = (inode.mode & kTypeMask) == kTypeRegular;
     if ((flags & kTruncateFlag) != 0 && regular && !created) {
         TRY(inode.truncate(thread, 0));
-        if (notify_active()) notify_object(place.view(), &inode, kNotifyModify);
+        truncated = true;
     }
     FileRef file = TRY(inode.open(thread, told_flags(flags)));
     file->status_flags = kept_flags(flags);
@@ -77,7 +78,7 @@ Res<FileRef> open_temporary(Thread& thread, Place& place, u32 flags, u32 mode) {
     return file;
 }
 
-Res<FileRef> open_inside(Thread& thread, Place& place, u32 flags, u32 mode) {
+Res<FileRef> open_inside(Thread& thread, Place& place, u32 flags, u32 mode, bool& truncated) {
     const bool create = (flags & kCreateFlag) != 0, exclusive = create && (flags & kExclusiveFlag) != 0;
     if (place.magic.get() != nullptr) {
         if (exclusive) return Failure{Errno::exist};
@@ -100,7 +101,7 @@ Res<FileRef> open_inside(Thread& thread, Place& place, u32 flags, u32 mode) {
     }
     if (place.inode.get() != nullptr) {
         if (exclusive) return Failure{Errno::exist};
-        return open_inode(thread, place, flags, false);
+        return open_inode(thread, place, flags, false, truncated);
     }
     if (!create || place.directory.get() == nullptr) return Failure{Errno::noent};
     if (place.must_be_directory) return Failure{Errno::isdir};
@@ -109,11 +110,11 @@ Res<FileRef> open_inside(Thread& thread, Place& place, u32 flags, u32 mode) {
         if (made.error() != Errno::exist || exclusive) return Failure{made.error()};
         // Somebody else was faster: theirs is opened.
         place.inode = TRY(place.directory->lookup(thread, place.name()));
-        return open_inode(thread, place, flags, false);
+        return open_inode(thread, place, flags, false, truncated);
     }
     place.inode = made.take();
     if (notify_active()) notify_object(place.view(), place.inode.get(), kNotifyCreate, place.directory.get());
-    return open_inode(thread, place, flags & ~u32{kCreateFlag}, true);
+    return open_inode(thread, place, flags & ~u32{kCreateFlag}, true, truncated);
 }
 
 u32 host_access(u32 flags) {
@@ -128,7 +129,7 @@ u32 host_access(u32 flags) {
 
 namespace {
 
-Res<FileRef> open_named(Thread& thread, i32 dirfd, const char* path, u32 flags, u32 mode) {
+Res<FileRef> open_named(Thread& thread, i32 dirfd, const char* path, u32 flags, u32 mode, bool& truncated) {
     if ((flags & kPathFlag) != 0) flags &= kPathFlag | kDirectoryFlag | kNoFollowFlag | kCloseOnExecFlag;
     if ((flags & kTemporaryFlag) != 0 && (flags & kDirectoryFlag) == 0) return Failure{Errno::inval};
     if ((flags & kCreateFlag) != 0 && (flags & kDirectoryFlag) != 0) return Failure{Errno::inval};
@@ -189,7 +190,7 @@ Res<FileRef> open_named(Thread& thread, i32 dirfd, const char* path, u32 flags, 
         return error;
     });
     if (!asked.ok()) return Failure{asked.error() == Errno::busy ? Errno::txtbsy : asked.error()};
-    if (asked.value()) return open_inside(thread, place, flags, mode);
+    if (asked.value()) return open_inside(thread, place, flags, mode, truncated);
     if ((flags & kPathFlag) != 0) {
         if ((flags & kDirectoryFlag) != 0 && attributes.type != gate::StreamType::directory)
             return Failure{Errno::notdir};
@@ -197,8 +198,8 @@ Res<FileRef> open_named(Thread& thread, i32 dirfd, const char* path, u32 flags, 
         fill_stat(attributes, stat);
         return path_file(stat, nullptr, place.view(), flags);
     }
-    if (tells && (!existed || (flags & kTruncateFlag) != 0))
-        notify_object(place.view(), nullptr, existed ? kNotifyModify : kNotifyCreate);
+    if (tells && !existed) notify_object(place.view(), nullptr, kNotifyCreate);
+    truncated = existed && (flags & kTruncateFlag) != 0;
     FileRef file = TRY(make_host_file(handle, attributes, kept_flags(flags)));
     if (kept.name != nullptr && attributes.type == gate::StreamType::file && attributes.stable != 0)
         static_cast<HostFile&>(*file).keep_as(kept.name, kept.serial);
@@ -211,10 +212,14 @@ Res<FileRef> open_named(Thread& thread, i32 dirfd, const char* path, u32 flags, 
 }  // namespace
 
 Res<FileRef> open_path(Thread& thread, i32 dirfd, const char* path, u32 flags, u32 mode) {
-    FileRef file = TRY(open_named(thread, dirfd, path, flags, mode));
+    bool truncated = false;
+    FileRef file = TRY(open_named(thread, dirfd, path, flags, mode, truncated));
     if ((flags & kPathFlag) != 0) return file;
     file->announces = 1;
-    if (notify_active()) notify_file(*file, kNotifyOpen);
+    if (notify_active()) {
+        notify_file(*file, kNotifyOpen);
+        if (truncated) notify_file(*file, kNotifyModify);
+    }
     return file;
 }
 

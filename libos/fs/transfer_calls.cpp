@@ -183,7 +183,9 @@ Res<i64> sys_read(Thread& thread, Arguments arguments) {
     if (!readable(*file.get())) return Failure{Errno::badf};
     u64 size = arguments[2];
     if (static_cast<i64>(size) < 0) return Failure{Errno::inval};
-    return notify_transfer(*file.get(), read_at_offset(thread, *file.get(), arguments[1], size < kMostTransfer ? size : kMostTransfer), kNotifyAccess);
+    return notify_transfer(
+        *file.get(), read_at_offset(thread, *file.get(), arguments[1], size < kMostTransfer ? size : kMostTransfer),
+        kNotifyAccess);
 }
 
 Res<i64> sys_write(Thread& thread, Arguments arguments) {
@@ -192,7 +194,9 @@ Res<i64> sys_write(Thread& thread, Arguments arguments) {
     if (!writable(*file.get())) return Failure{Errno::badf};
     u64 size = arguments[2];
     if (static_cast<i64>(size) < 0) return Failure{Errno::inval};
-    return notify_transfer(*file.get(), write_at_offset(thread, *file.get(), arguments[1], size < kMostTransfer ? size : kMostTransfer), kNotifyModify);
+    return notify_transfer(
+        *file.get(), write_at_offset(thread, *file.get(), arguments[1], size < kMostTransfer ? size : kMostTransfer),
+        kNotifyModify);
 }
 
 Res<i64> sys_pread64(Thread& thread, Arguments arguments) {
@@ -202,7 +206,9 @@ Res<i64> sys_pread64(Thread& thread, Arguments arguments) {
     TRY(check_positioned(*file.get(), static_cast<i64>(arguments[3])));
     if (!readable(*file.get())) return Failure{Errno::badf};
     u64 size = arguments[2];
-    return notify_transfer(*file.get(), file->read(thread, arguments[1], size < kMostTransfer ? size : kMostTransfer, arguments[3]), kNotifyAccess);
+    return notify_transfer(*file.get(),
+                           file->read(thread, arguments[1], size < kMostTransfer ? size : kMostTransfer, arguments[3]),
+                           kNotifyAccess);
 }
 
 Res<i64> sys_pwrite64(Thread& thread, Arguments arguments) {
@@ -219,27 +225,31 @@ Res<i64> sys_pwrite64(Thread& thread, Arguments arguments) {
 Res<i64> sys_readv(Thread& thread, Arguments arguments) {
     HeldFile file;
     TRY(file.hold(thread, static_cast<u32>(arguments[0])));
-    return notify_transfer(*file.get(), read_vector(thread, *file.get(), arguments[1], arguments[2], nullptr), kNotifyAccess);
+    return notify_transfer(*file.get(), read_vector(thread, *file.get(), arguments[1], arguments[2], nullptr),
+                           kNotifyAccess);
 }
 
 Res<i64> sys_writev(Thread& thread, Arguments arguments) {
     HeldFile file;
     TRY(file.hold(thread, static_cast<u32>(arguments[0])));
-    return notify_transfer(*file.get(), write_vector(thread, *file.get(), arguments[1], arguments[2], nullptr), kNotifyModify);
+    return notify_transfer(*file.get(), write_vector(thread, *file.get(), arguments[1], arguments[2], nullptr),
+                           kNotifyModify);
 }
 
 Res<i64> sys_preadv(Thread& thread, Arguments arguments) {
     HeldFile file;
     TRY(file.hold(thread, static_cast<u32>(arguments[0])));
     i64 position = static_cast<i64>(arguments[3]);
-    return notify_transfer(*file.get(), read_vector(thread, *file.get(), arguments[1], arguments[2], &position), kNotifyAccess);
+    return notify_transfer(*file.get(), read_vector(thread, *file.get(), arguments[1], arguments[2], &position),
+                           kNotifyAccess);
 }
 
 Res<i64> sys_pwritev(Thread& thread, Arguments arguments) {
     HeldFile file;
     TRY(file.hold(thread, static_cast<u32>(arguments[0])));
     i64 position = static_cast<i64>(arguments[3]);
-    return notify_transfer(*file.get(), write_vector(thread, *file.get(), arguments[1], arguments[2], &position), kNotifyModify);
+    return notify_transfer(*file.get(), write_vector(thread, *file.get(), arguments[1], arguments[2], &position),
+                           kNotifyModify);
 }
 
 Res<i64> sys_preadv2(Thread& thread, Arguments arguments) {
@@ -247,7 +257,9 @@ Res<i64> sys_preadv2(Thread& thread, Arguments arguments) {
     HeldFile file;
     TRY(file.hold(thread, static_cast<u32>(arguments[0])));
     i64 position = static_cast<i64>(arguments[3]);
-    return notify_transfer(*file.get(), read_vector(thread, *file.get(), arguments[1], arguments[2], position == -1 ? nullptr : &position), kNotifyAccess);
+    return notify_transfer(
+        *file.get(), read_vector(thread, *file.get(), arguments[1], arguments[2], position == -1 ? nullptr : &position),
+        kNotifyAccess);
 }
 
 Res<i64> sys_pwritev2(Thread& thread, Arguments arguments) {
@@ -256,7 +268,10 @@ Res<i64> sys_pwritev2(Thread& thread, Arguments arguments) {
     HeldFile file;
     TRY(file.hold(thread, static_cast<u32>(arguments[0])));
     i64 position = static_cast<i64>(arguments[3]);
-    return notify_transfer(*file.get(), write_vector(thread, *file.get(), arguments[1], arguments[2], position == -1 ? nullptr : &position), kNotifyModify);
+    return notify_transfer(
+        *file.get(),
+        write_vector(thread, *file.get(), arguments[1], arguments[2], position == -1 ? nullptr : &position),
+        kNotifyModify);
 }
 
 Res<i64> sys_lseek(Thread& thread, Arguments arguments) {

@@ -35,7 +35,8 @@ inline constexpr u32 kRootNotify = 10;  ///< of the arena; process/table.hpp has
 
 /// Is there any watch? Tells nothing more.
 inline bool notify_active() {
-    const u64* watches = static_cast<const u64*>(__atomic_load_n(&arena::header().roots[kRootNotify], __ATOMIC_RELAXED));
+    const u64* watches =
+        static_cast<const u64*>(__atomic_load_n(&arena::header().roots[kRootNotify], __ATOMIC_RELAXED));
     return watches != nullptr && __atomic_load_n(watches, __ATOMIC_RELAXED) != 0;
 }
 
@@ -44,6 +45,8 @@ inline bool notify_active() {
 void notify_object(std::string_view path, Inode* inode, u32 events, Inode* directory = nullptr);
 /// The same for the object alone, not its directory.
 void notify_self(std::string_view path, Inode* inode, u32 events);
+/// The same for a host object with several names, by its inode number.
+void notify_linked(u64 number, u32 events);
 /// For an open file that announces itself (File::announces).
 void notify_file(File& file, u32 events);
 /// A name has gone for good, or the inode (`path` empty): the object's watches say so and end.

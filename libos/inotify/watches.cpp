@@ -86,7 +86,8 @@ void tell_parent(NotifyTable& table, std::string_view path, Inode* directory, u3
     std::string_view parent = parent_of(path, name);
     if (lasts(directory))
         tell_inode(table, directory, events, cookie, name);
-    else if (!parent.empty()) tell_path(table, parent, events, cookie, name, unlinked);
+    else if (!parent.empty())
+        tell_path(table, parent, events, cookie, name, unlinked);
 }
 
 void replace_path(NotifyTable& table, Watch& watch, std::string_view from, std::string_view to) {
@@ -198,6 +199,19 @@ void notify_self(std::string_view path, Inode* inode, u32 events) {
     if (table == nullptr) return;
     Guard guard{table->lock};
     tell_self(*table, path, inode, events);
+}
+
+void notify_linked(u64 number, u32 events) {
+    NotifyTable* table = notify_table_if_made();
+    if (table == nullptr) return;
+    Guard guard{table->lock};
+    for (Watch* bucket : table->by_path) {
+        for (Watch* watch = bucket; watch != nullptr;) {
+            Watch* next = watch->next_by_path;
+            if (watch->inode == nullptr && watch->number == number) tell(*table, *watch, events, 0, {});
+            watch = next;
+        }
+    }
 }
 
 void notify_file(File& file, u32 events) {

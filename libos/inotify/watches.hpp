@@ -52,9 +52,7 @@ public:
     Res<i64> write(Thread&, u64, u64, u64) override { return Failure{Errno::badf}; }
     Res<i64> ioctl(Thread& thread, u32 request, u64 argument) override;
     Res<void> stat(Thread& thread, Stat& stat) override;
-    u32 poll(Thread&) override {
-        return __atomic_load_n(&count, __ATOMIC_SEQ_CST) != 0 ? kPollIn | kPollRdNorm : 0;
-    }
+    u32 poll(Thread&) override { return __atomic_load_n(&count, __ATOMIC_SEQ_CST) != 0 ? kPollIn | kPollRdNorm : 0; }
     WaitQueue* wait_queue() override { return &queue; }
 
     // Guarded by the table's lock.

@@ -55,8 +55,8 @@ Res<MqInode*> make_queue(Thread& thread, MqNames& names, const Name& name, u32 m
     const bool privileged = has_capability(thread, kCapabilityResource);
     const Settings& limits = settings();
     if (names.count >= limits.mq_queue_limit && !privileged) return Failure{Errno::nospc};
-    u64 messages = limits.mq_message_limit < limits.mq_message_default ? limits.mq_message_limit
-                                                                       : limits.mq_message_default;
+    u64 messages =
+        limits.mq_message_limit < limits.mq_message_default ? limits.mq_message_limit : limits.mq_message_default;
     u64 size = limits.mq_size_limit < limits.mq_size_default ? limits.mq_size_limit : limits.mq_size_default;
     if (wanted != nullptr) {
         if (wanted->most_messages <= 0 || wanted->most_size <= 0) return Failure{Errno::inval};
@@ -105,8 +105,8 @@ Res<i64> sys_mq_open(Thread& thread, Arguments arguments) {
             inode = InodeRef::share(queue);
         } else {
             if ((flags & kCreate) == 0) return Failure{Errno::noent};
-            queue = TRY(make_queue(thread, names, name, static_cast<u32>(arguments[2]),
-                                   has_attributes ? &wanted : nullptr));
+            queue = TRY(
+                make_queue(thread, names, name, static_cast<u32>(arguments[2]), has_attributes ? &wanted : nullptr));
             inode = InodeRef{queue};
             queue->reference();
             undoable_push_back(names.lock, names.all, *queue);
@@ -202,9 +202,8 @@ Res<void> put(Thread& thread, MqFile& file, MqMessage& message, gate::Deadline d
             }
         }
         if ((file.status_flags & kNonBlock) != 0) return Failure{Errno::again};
-        TRY(wait_until(thread, queue.writers, kPollOut, deadline, [&] {
-            return __atomic_load_n(&queue.count, __ATOMIC_SEQ_CST) < queue.most_messages;
-        }));
+        TRY(wait_until(thread, queue.writers, kPollOut, deadline,
+                       [&] { return __atomic_load_n(&queue.count, __ATOMIC_SEQ_CST) < queue.most_messages; }));
     }
     queue.readers.wake(kPollIn);
     queue.watchers.wake(kPollIn | kPollRdNorm);

@@ -11,9 +11,9 @@
 namespace postern::libos {
 
 namespace {
-constexpr u32 kRootNames = 11;     // of the arena; process/table.hpp has the others
+constexpr u32 kRootNames = 11;  // of the arena; process/table.hpp has the others
 constexpr u64 kMqueueDevice = 0x19;
-constexpr u32 kTextSize = 80;      // what stat says
+constexpr u32 kTextSize = 80;  // what stat says
 }  // namespace
 
 MqNames* mq_names_if_made() {

@@ -39,7 +39,7 @@ public:
     u64 charged = 0;  ///< against RLIMIT_MSGQUEUE
     u32 charged_user = 0;
     i64 accessed = 0, modified = 0, changed = 0;  ///< seconds
-    List<MqMessage, &MqMessage::link> messages;  ///< highest priority first, the oldest first within one
+    List<MqMessage, &MqMessage::link> messages;   ///< highest priority first, the oldest first within one
     WaitQueue readers, writers, watchers;
     ListLink in_registered;  ///< while somebody is registered for a notification
     Process* notified = nullptr;

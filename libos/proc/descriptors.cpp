@@ -119,8 +119,9 @@ private:
             notify_describe(
                 *file,
                 [](i32 watch, u64 inode, u32 mask, void* cookie) {
-                    static_cast<ProcText*>(cookie)->add("inotify wd:", Hex{static_cast<u32>(watch)}, " ino:", Hex{inode},
-                                                        " sdev:0 mask:", Hex{mask}, " ignored_mask:0\n");
+                    static_cast<ProcText*>(cookie)->add("inotify wd:", Hex{static_cast<u32>(watch)},
+                                                        " ino:", Hex{inode}, " sdev:0 mask:", Hex{mask},
+                                                        " ignored_mask:0\n");
                 },
                 &text);
         }

@@ -253,8 +253,7 @@ constexpr Node kMqueue[] = {
     setting("msg_max", write_limit<&Settings::mq_message_limit>, store_limit<&Settings::mq_message_limit, 1, 65536>),
     setting("msgsize_default", write_limit<&Settings::mq_size_default>,
             store_limit<&Settings::mq_size_default, 128, 16777216>),
-    setting("msgsize_max", write_limit<&Settings::mq_size_limit>,
-            store_limit<&Settings::mq_size_limit, 128, 16777216>),
+    setting("msgsize_max", write_limit<&Settings::mq_size_limit>, store_limit<&Settings::mq_size_limit, 128, 16777216>),
     setting("queues_max", write_limit<&Settings::mq_queue_limit>,
             store_limit<&Settings::mq_queue_limit, 0, 0x7fff'ffff>),
 };
