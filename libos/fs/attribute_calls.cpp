@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Calls that change modes, owners, times and lengths.
 #include "libos/fs/host_file.hpp"
+#include "libos/fs/leases.hpp"
 #include "libos/fs/open.hpp"
 #include "libos/fs/tmpfs.hpp"
 #include "libos/gate.hpp"
@@ -271,6 +272,7 @@ Res<i64> sys_truncate(Thread& thread, Arguments arguments) {
     TRY(copy_path(path, arguments[0]));
     Place place;
     TRY(walk(thread, kAtWorkingDirectory, path, kFollow, place));
+    if (leases_active()) TRY(lease_break(thread, place, true, true));
     gate::Attributes attributes;
     gate::Handle handle = gate::kNoHandle;
     bool inside = TRY(ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {

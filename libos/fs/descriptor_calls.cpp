@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Calls on descriptors: close(2), dup(2), fcntl(2), flock(2), ioctl(2).
+#include "libos/fs/leases.hpp"
 #include "libos/fs/locks.hpp"
 #include "libos/fs/open.hpp"
 #include "libos/fs/tmpfs.hpp"
@@ -260,10 +261,10 @@ Res<i64> sys_fcntl(Thread& thread, Arguments arguments) {
             file->signal_number = static_cast<u32>(argument);
             return 0;
         case kGetSignal: return static_cast<i64>(file->signal_number);
-        case kGetLease: return 2;  // F_UNLCK
+        case kGetLease: return static_cast<i64>(lease_get(*file));
         case kSetLease:
-            if (argument == 2) return 0;
-            return Failure{Errno::inval};
+            TRY(lease_set(thread, *file, static_cast<u32>(arguments[0]), static_cast<u32>(argument)));
+            return 0;
         case kGetPipeSize: return pipe_get_size(*file);
         case kSetPipeSize: return pipe_set_size(thread, *file, argument);
         case kAddSeals: return add_seals(*file, static_cast<u32>(argument));

@@ -4,6 +4,7 @@
 
 #include "base/memory.hpp"
 #include "libos/fs/inode.hpp"
+#include "libos/fs/leases.hpp"
 #include "libos/fs/locks.hpp"
 #include "libos/fs/path.hpp"
 #include "libos/inotify/notify.hpp"
@@ -59,6 +60,8 @@ void File::release() {
     if (watches != nullptr) [[unlikely]]
         epoll_forget(*this);
     if (has_locks != 0) locks_drop_owner(this);
+    if (has_lease != 0) [[unlikely]]
+        lease_drop(*this);
     Inode* node = inode;
     char* text = path;
     u32 text_size = path_size, size = object_size;

@@ -113,6 +113,7 @@ public:
     u32 owner_is_thread = 0;  ///< F_SETOWN_EX with F_OWNER_TID
     u32 signal_number = 0;    ///< F_SETSIG
     u32 counts_mappings = 0;  ///< mapped() wants to know
+    u32 has_lease = 0;        ///< F_SETLEASE (see fs/leases.hpp)
     u32 announces = 0;        ///< opened by a name: inotify watches hear of its use
     u32 has_locks = 0;        ///< the description may own locks (see fs/locks.hpp)
     u32 status_flags = 0;     ///< O_* without creation flags; change with fcntl

@@ -5,6 +5,7 @@
 
 #include "base/format.hpp"
 #include "libos/fs/host_file.hpp"
+#include "libos/fs/leases.hpp"
 #include "libos/fs/tmpfs.hpp"
 #include "libos/gate.hpp"
 #include "libos/ipc/stream_file.hpp"
@@ -209,9 +210,24 @@ Res<FileRef> open_named(Thread& thread, i32 dirfd, const char* path, u32 flags, 
     return file;
 }
 
+/// Leases on what is about to be opened are broken first: opening may already truncate.
+Res<void> ask_holders(Thread& thread, i32 dirfd, const char* path, u32 flags) {
+    Place place;
+    const bool follow = (flags & kNoFollowFlag) == 0;
+    if (!walk(thread, dirfd, path, (follow ? u32{kFollow} : 0) | kMayBeMissing, place).ok()) return {};
+    gate::Attributes attributes;
+    auto inside = ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
+        return query_name(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, answer);
+    });
+    if (!inside.ok()) return {};  // what is wrong with the name, the open itself will tell
+    const bool writes = (flags & kAccessMask) != kReadOnlyFlag || (flags & kTruncateFlag) != 0;
+    return lease_break(thread, place, writes, (flags & kNonBlockFlag) == 0);
+}
+
 }  // namespace
 
 Res<FileRef> open_path(Thread& thread, i32 dirfd, const char* path, u32 flags, u32 mode) {
+    if (leases_active() && (flags & (kPathFlag | kTemporaryFlag)) == 0) TRY(ask_holders(thread, dirfd, path, flags));
     bool truncated = false;
     FileRef file = TRY(open_named(thread, dirfd, path, flags, mode, truncated));
     if ((flags & kPathFlag) != 0) return file;

@@ -8,6 +8,7 @@
 #include "libos/fs/path.hpp"
 #include "libos/ipc/anonymous.hpp"
 #include "libos/mqueue/queue.hpp"
+#include "libos/net/socket.hpp"
 #include "libos/proc/settings.hpp"
 #include "libos/time/timers.hpp"
 #include "libos/user.hpp"
@@ -164,8 +165,8 @@ Res<MqFile*> queue_file(File& file, bool wanted_access) {
 void notify(Thread& sender, MqInode& queue) {
     Process* process = queue.notified;
     if (process == nullptr) return;
-    mq_names_if_made()->unregister(queue);
-    if (queue.notification.kind != 0) return;  // SIGEV_NONE
+    mq_names_if_made()->unregister(queue, true);
+    if (queue.notification.kind != 0) return;  // SIGEV_NONE, or SIGEV_THREAD, which has heard
     SignalInfo info;
     info.signal = queue.notification.signal;
     info.code = -3;  // SI_MESGQ
@@ -277,7 +278,7 @@ Res<i64> sys_mq_notify(Thread& thread, Arguments arguments) {
     const bool registers = arguments[1] != 0;
     if (registers) {
         wanted = TRY(read_user<MqNotification>(arguments[1]));
-        if (wanted.kind != 0 && wanted.kind != 1) return Failure{Errno::inval};
+        if (wanted.kind < 0 || wanted.kind > 2) return Failure{Errno::inval};
         if (wanted.kind == 0 && (wanted.signal < 0 || wanted.signal > static_cast<i32>(kSignalCount)))
             return Failure{Errno::inval};
     }
@@ -285,6 +286,13 @@ Res<i64> sys_mq_notify(Thread& thread, Arguments arguments) {
     TRY(held.hold(thread, static_cast<u32>(arguments[0])));
     MqFile& file = *TRY(queue_file(*held.get(), true));
     MqInode& queue = file.queue();
+    u8 cookie[sizeof queue.cookie] = {};
+    FileRef socket;
+    if (registers && wanted.kind == 2) {  // SIGEV_THREAD: `signal` is a netlink socket, `value` leads to the cookie
+        TRY(copy_in(cookie, wanted.value, sizeof cookie));
+        socket = TRY(thread.process->files->get(static_cast<u32>(wanted.signal)));
+        TRY(netlink_send(*socket, nullptr, 0));
+    }
     Process& process = *thread.process;
     MqNames& names = *mq_names_if_made();
     Guard guard{names.lock};
@@ -297,6 +305,8 @@ Res<i64> sys_mq_notify(Thread& thread, Arguments arguments) {
     queue.notified = &process;
     queue.notified_pid = process.pid;
     queue.notification = wanted;
+    queue.socket = socket.leak();
+    memcpy(queue.cookie, cookie, sizeof cookie);
     undoable_push_back(names.lock, names.registered, queue);
     return 0;
 }

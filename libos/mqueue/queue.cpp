@@ -4,6 +4,7 @@
 
 #include "base/format.hpp"
 #include "base/memory.hpp"
+#include "libos/net/socket.hpp"
 #include "libos/shared/layout.hpp"
 #include "libos/time/timers.hpp"
 #include "libos/user.hpp"
@@ -29,6 +30,18 @@ Res<MqNames*> mq_names() {
         return fresh;
     arena::destroy(fresh);
     return static_cast<MqNames*>(seen);
+}
+
+void MqNames::unregister(MqInode& queue, bool woken) {
+    undoable_unlink(lock, queue.in_registered);
+    queue.notified = nullptr;
+    File* socket = queue.socket;
+    queue.socket = nullptr;
+    undo_commit(lock);
+    if (socket == nullptr) return;
+    queue.cookie[sizeof queue.cookie - 1] = woken ? 1 : 2;  // NOTIFY_WOKENUP, NOTIFY_REMOVED
+    (void)netlink_send(*socket, queue.cookie, sizeof queue.cookie);
+    socket->release();
 }
 
 u64 mq_charged(MqNames& names, u32 user) {

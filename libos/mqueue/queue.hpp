@@ -45,6 +45,8 @@ public:
     Process* notified = nullptr;
     u32 notified_pid = 0;
     MqNotification notification{};
+    File* socket = nullptr;  ///< of SIGEV_THREAD: where the C library's helper thread hears of it; referenced
+    u8 cookie[32] = {};      ///< what it is sent
 };
 
 class MqFile final : public File {
@@ -67,10 +69,7 @@ struct MqNames {
     List<MqInode, &MqInode::in_registered> registered;
     u64 count = 0;
     /// Lock held.
-    void unregister(MqInode& queue) {
-        undoable_unlink(lock, queue.in_registered);
-        queue.notified = nullptr;
-    }
+    void unregister(MqInode& queue, bool woken = false);
 };
 Res<MqNames*> mq_names();
 MqNames* mq_names_if_made();

@@ -222,6 +222,14 @@ Res<i64> keep_interface(Thread& thread, u32 request, const InterfaceRequest& bod
 
 }  // namespace
 
+Res<void> netlink_send(File& file, const void* data, usize size) {
+    if (file.kind() != FileKind::socket) return Failure{Errno::inval};
+    Endpoint& endpoint = static_cast<SocketFile&>(file).endpoint();
+    if (endpoint.family != Family::netlink) return Failure{Errno::inval};
+    if (size == 0) return {};
+    return deliver(endpoint, static_cast<const u8*>(data), size);
+}
+
 Res<i64> netlink_request(Thread& thread, Endpoint& endpoint, Bytes& bytes) {
     u8 request[1024];
     const u64 size = bytes.size();

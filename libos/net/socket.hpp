@@ -98,6 +98,8 @@ Res<EndpointRef> find_local(Thread& thread, const SocketAddress& address, Socket
 Res<void> check_local(const SocketAddress& address);
 
 /// rtnetlink(7): answers a request into the endpoint's own queue.
+/// What the kernel itself sends to a netlink socket. Errno::inval: `file` is none.
+Res<void> netlink_send(File& file, const void* data, usize size);
 Res<i64> netlink_request(Thread& thread, Endpoint& endpoint, Bytes& bytes);
 /// netdevice(7) for lo. Errno::notty for requests that are none.
 Res<i64> interface_ioctl(Thread& thread, u32 request, u64 argument);

@@ -24,6 +24,7 @@ struct Settings {
     u64 segment_limit = 4096;
     u64 message_limit = 8192, queue_bytes_limit = 16384, queue_limit = 32000;
     u64 semaphore_limits[4] = {32000, 1024000000, 500, 32000};
+    u64 lease_break_time = 45;  ///< fs.lease-break-time, seconds
     // POSIX message queues: /proc/sys/fs/mqueue.
     u64 mq_queue_limit = 256, mq_message_limit = 10, mq_message_default = 10;
     u64 mq_size_limit = 8192, mq_size_default = 8192;

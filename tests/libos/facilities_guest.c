@@ -314,12 +314,62 @@ static void watches(void) {
     close(fd);
 }
 
+static volatile sig_atomic_t break_fd = -1;
+static void on_break(int number, siginfo_t* info, void* context) {
+    (void)number, (void)context;
+    break_fd = info->si_fd;
+}
+static void leases(void) {
+    close(creat("leased", 0600));
+    int fd = open("leased", O_RDONLY), other = open("leased", O_RDONLY);
+    check(fcntl(fd, F_GETLEASE) == F_UNLCK, "no lease");
+    check(fcntl(fd, F_SETLEASE, F_UNLCK) == -1 && errno == EAGAIN, "none to give up: EAGAIN");
+    check(fcntl(fd, F_SETLEASE, F_WRLCK) == -1 && errno == EAGAIN, "open elsewhere: EAGAIN");
+    close(other);
+    check(fcntl(fd, F_SETLEASE, F_WRLCK) == 0 && fcntl(fd, F_GETLEASE) == F_WRLCK, "F_WRLCK");
+    struct sigaction action = {.sa_sigaction = on_break, .sa_flags = SA_SIGINFO};
+    sigaction(SIGUSR2, &action, NULL);
+    fcntl(fd, F_SETSIG, SIGUSR2);
+    check(open("leased", O_RDONLY | O_NONBLOCK) == -1 && errno == EWOULDBLOCK, "O_NONBLOCK: EWOULDBLOCK");
+    for (int i = 0; i < 200 && break_fd < 0; ++i) nap(5);
+    check(break_fd == fd && fcntl(fd, F_GETLEASE) == F_RDLCK, "the holder is told");
+    pid_t child = CHILD(_exit(open("leased", O_RDONLY) >= 0 ? 0 : 1));
+    nap(50);
+    check(fcntl(fd, F_SETLEASE, F_RDLCK) == 0 && reap(child) == 0, "an opener waits for the holder");
+    break_fd = -1;
+    child = CHILD(_exit(open("leased", O_WRONLY) >= 0 ? 0 : 1));
+    for (int i = 0; i < 200 && break_fd < 0; ++i) nap(5);
+    check(break_fd == fd && fcntl(fd, F_GETLEASE) == F_UNLCK, "a writer breaks F_RDLCK");
+    check(fcntl(fd, F_SETLEASE, F_UNLCK) == 0 && reap(child) == 0, "given up");
+    close(fd);
+    fd = open("leased", O_RDWR);
+    check(fcntl(fd, F_SETLEASE, F_RDLCK) == -1 && errno == EAGAIN, "F_RDLCK of a writer: EAGAIN");
+    close(fd);
+    unlink("leased");
+}
+
+static volatile sig_atomic_t thread_value;
+static void on_thread(union sigval value) { thread_value = value.sival_int; }
+static void mq_threads(void) {
+    char name[40];
+    snprintf(name, sizeof name, "/postern_thread_%d", (int)getpid());
+    mqd_t queue = mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, NULL);
+    struct sigevent event = {
+        .sigev_notify = SIGEV_THREAD, .sigev_notify_function = on_thread, .sigev_value.sival_int = 9};
+    check(mq_notify(queue, &event) == 0 && mq_send(queue, "x", 1, 0) == 0, "mq_notify with SIGEV_THREAD");
+    for (int i = 0; i < 400 && thread_value == 0; ++i) nap(5);
+    check(thread_value == 9, "the thread runs");
+    mq_unlink(name);
+    mq_close(queue);
+}
+
 int main(int argc, char** argv) {
     alarm(50);
     const struct {
         const char* name;
         void (*run)(void);
-    } parts[] = {{"pidfds", pidfds}, {"aio", aio}, {"mqueues", mqueues}, {"watches", watches}};
+    } parts[] = {{"pidfds", pidfds},   {"aio", aio},       {"mqueues", mqueues},
+                 {"watches", watches}, {"leases", leases}, {"mq_threads", mq_threads}};
     char place[4096];
     snprintf(place, sizeof place, "%s/facilities_XXXXXX", argc > 1 ? argv[1] : "/tmp");
     if (mkdtemp(place) == NULL || chdir(place) != 0) return 2;
