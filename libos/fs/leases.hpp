@@ -8,7 +8,6 @@
 
 namespace postern::libos {
 
-inline constexpr u32 kRootLeases = 7;  ///< of the arena; process/table.hpp has the others
 
 /// Does anybody hold a lease? Tells nothing more.
 inline bool leases_active() {

@@ -11,7 +11,6 @@ namespace postern::libos {
 
 namespace {
 
-constexpr u32 kRootSocketNames = 10;  // of the arena; process/table.hpp has others
 
 struct HiddenDirectory {
     HiddenDirectory* next;
@@ -20,7 +19,7 @@ struct HiddenDirectory {
     char path[1];  ///< canonical, of the host's directory
 };
 
-void*& root() { return arena::header().roots[kRootSocketNames]; }
+void*& root() { return arena::header().roots[kRootHostSockets]; }
 
 HiddenDirectory* find(std::string_view path) {
     auto* at = static_cast<HiddenDirectory*>(__atomic_load_n(&root(), __ATOMIC_ACQUIRE));

@@ -31,7 +31,6 @@ enum NotifyEvent : u32 {
     kNotifyIsDirectory = 0x40000000,
 };
 
-inline constexpr u32 kRootNotify = 10;  ///< of the arena; process/table.hpp has the others
 
 /// Is there any watch? Tells nothing more.
 inline bool notify_active() {

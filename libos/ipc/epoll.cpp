@@ -32,7 +32,6 @@ struct EpollItem {
 namespace {
 
 constexpr u32 kPrivateBits = EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE;
-constexpr u32 kRootEpoll = 8;  // of the arena; process/table.hpp has the others
 constexpr u32 kDeepest = 5;    // nesting, as Linux
 
 /// Serialises every change of any set's members. Made by the first who needs it.

@@ -12,20 +12,19 @@
 namespace postern::libos {
 
 namespace {
-constexpr u32 kRootNames = 11;  // of the arena; process/table.hpp has the others
 constexpr u64 kMqueueDevice = 0x19;
 constexpr u32 kTextSize = 80;  // what stat says
 }  // namespace
 
 MqNames* mq_names_if_made() {
-    return static_cast<MqNames*>(__atomic_load_n(&arena::header().roots[kRootNames], __ATOMIC_ACQUIRE));
+    return static_cast<MqNames*>(__atomic_load_n(&arena::header().roots[kRootMessageQueues], __ATOMIC_ACQUIRE));
 }
 
 Res<MqNames*> mq_names() {
     if (MqNames* made = mq_names_if_made(); made != nullptr) return made;
     MqNames* fresh = TRY(arena::create<MqNames>());
     void* seen = nullptr;
-    if (__atomic_compare_exchange_n(&arena::header().roots[kRootNames], &seen, fresh, false, __ATOMIC_SEQ_CST,
+    if (__atomic_compare_exchange_n(&arena::header().roots[kRootMessageQueues], &seen, fresh, false, __ATOMIC_SEQ_CST,
                                     __ATOMIC_SEQ_CST))
         return fresh;
     arena::destroy(fresh);

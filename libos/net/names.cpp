@@ -10,7 +10,6 @@ namespace postern::libos {
 
 namespace {
 
-constexpr u32 kRootNames = 9;  // of the arena; process/table.hpp and ipc/epoll.cpp have others
 constexpr u32 kBuckets = 512;
 constexpr u32 kFirstPort = 32768, kLastPort = 60999;  // net.ipv4.ip_local_port_range
 constexpr u32 kCapNetBindService = 10;
@@ -25,7 +24,7 @@ struct Names {
 
 /// Made by the first who needs it.
 Names& names() {
-    void*& root = arena::header().roots[kRootNames];
+    void*& root = arena::header().roots[kRootSocketNames];
     void* seen = __atomic_load_n(&root, __ATOMIC_ACQUIRE);
     if (seen == nullptr) [[unlikely]] {
         auto made = arena::create<Names>();

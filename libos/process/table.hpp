@@ -11,8 +11,6 @@ inline constexpr u32 kOutside = 1;  ///< the number of what is no member: see cr
 inline constexpr u32 kNumberBuckets = 256;
 inline constexpr u32 kFutexBuckets = 1024;
 
-enum ArenaRoot : u32 { kRootProcesses = 0, kRootSharedFutexes = 1, kRootSettings = 2, kRootTerminals = 12 };
-
 struct ProcessTable {
     SharedLock lock;
     u32 next_number = 2;

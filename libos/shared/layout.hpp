@@ -6,6 +6,27 @@
 #include "libos/shared/arena.hpp"
 #include "libos/shared/lock.hpp"
 
+namespace postern::libos {
+
+/// What a member finds first in an arena it has just mapped: one object of each part of the library OS that shares any.
+enum ArenaRoot : u32 {
+    kRootProcesses,
+    kRootSharedFutexes,
+    kRootSettings,
+    kRootTerminals,
+    kRootEpoll,
+    kRootLeases,
+    kRootNotify,
+    kRootSocketNames,  ///< of sockets inside the family
+    kRootHostSockets,  ///< of sockets beside the host's files
+    kRootMessageQueues,
+    kRootSysv,
+    kRootSemaphoreJournal,
+    kRootCount,
+};
+
+}  // namespace postern::libos
+
 namespace postern::libos::arena {
 
 inline constexpr u32 kClassCount = 22;
@@ -54,7 +75,6 @@ struct Holder {
 inline constexpr u64 kNearBitmap = 512 << 10;
 inline constexpr u64 kNeighbourhood = 64 << 10;  ///< what the kernel maps at once around a page that is read
 inline constexpr u32 kDirtyPages = 32;
-inline constexpr u32 kRootCount = 16;
 
 struct Header {
     u64 magic;

@@ -11,7 +11,6 @@ namespace postern::libos {
 
 namespace {
 
-constexpr u32 kRootSysv = 15;  // of the arena; process/table.hpp has the others
 constexpr u32 kIndexBits = 15;
 constexpr u32 kSequences = 0x7fff'ffff >> kIndexBits;
 constexpr u32 kCapabilityOwner = 15, kCapabilityAdmin = 21;

@@ -18,10 +18,9 @@ struct Journal {
     volatile u64 count;
     Entry entries[2 * kOperationMost + 2];
 };
-constexpr u32 kRootJournal = 14;  // of the arena; process/table.hpp has the others
 
 Journal* journal() {
-    return static_cast<Journal*>(__atomic_load_n(&arena::header().roots[kRootJournal], __ATOMIC_ACQUIRE));
+    return static_cast<Journal*>(__atomic_load_n(&arena::header().roots[kRootSemaphoreJournal], __ATOMIC_ACQUIRE));
 }
 
 void finish(Journal& journal) {
@@ -66,8 +65,8 @@ Res<void> prepare_journal() {
     if (journal() != nullptr) return {};
     void* made = TRY(arena::allocate(sizeof(Journal)));
     void* seen = nullptr;
-    if (!__atomic_compare_exchange_n(&arena::header().roots[kRootJournal], &seen, made, false, __ATOMIC_SEQ_CST,
-                                     __ATOMIC_SEQ_CST))
+    if (!__atomic_compare_exchange_n(&arena::header().roots[kRootSemaphoreJournal], &seen, made, false,
+                                     __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
         arena::release(made, sizeof(Journal));
     return {};
 }
