@@ -31,7 +31,6 @@ Res<i64> sys_fdatasync(Thread&, Arguments);
 
 namespace {
 
-constexpr u32 kRootContexts = 13;   // of the arena; process/table.hpp has the others
 constexpr u64 kMostEvents = 65536;  // fs.aio-max-nr
 constexpr i64 kVectorMost = 1024;
 
@@ -56,14 +55,14 @@ struct Contexts {
 };
 
 Contexts* contexts_if_made() {
-    return static_cast<Contexts*>(__atomic_load_n(&arena::header().roots[kRootContexts], __ATOMIC_ACQUIRE));
+    return static_cast<Contexts*>(__atomic_load_n(&arena::header().roots[kRootAioContexts], __ATOMIC_ACQUIRE));
 }
 
 Res<Contexts*> contexts() {
     if (Contexts* made = contexts_if_made(); made != nullptr) return made;
     Contexts* fresh = TRY(arena::create<Contexts>());
     void* seen = nullptr;
-    if (__atomic_compare_exchange_n(&arena::header().roots[kRootContexts], &seen, fresh, false, __ATOMIC_SEQ_CST,
+    if (__atomic_compare_exchange_n(&arena::header().roots[kRootAioContexts], &seen, fresh, false, __ATOMIC_SEQ_CST,
                                     __ATOMIC_SEQ_CST))
         return fresh;
     arena::destroy(fresh);

@@ -22,6 +22,7 @@ enum ArenaRoot : u32 {
     kRootMessageQueues,
     kRootSysv,
     kRootSemaphoreJournal,
+    kRootAioContexts,
     kRootCount,
 };
 

@@ -152,7 +152,7 @@ class Terminal(Case):
 
 class Wall(Case):
     def test_no_descriptor_of_a_terminal_inside(self):
-        screen = self.start("sh", "-c", "echo ready; sleep 100")
+        screen = self.start("sh", "-c", "sleep 100 & echo ready; wait")
         screen.expect(b"ready")
         inside = 0
         for process in filter(str.isdigit, os.listdir("/proc")):
