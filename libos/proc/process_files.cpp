@@ -3,6 +3,7 @@
 #include "base/memory.hpp"
 #include "libos/fs/mount.hpp"
 #include "libos/fs/path.hpp"
+#include "libos/ptrace/tracing.hpp"
 #include "libos/proc/address_space.hpp"
 #include "libos/proc/mounts.hpp"
 #include "libos/proc/node.hpp"
@@ -15,6 +16,12 @@
 namespace postern::libos {
 
 namespace {
+
+u32 tracer_of(const Thread* thread) {
+    if (thread == nullptr || thread->tracing == nullptr || thread->tracing->tracer == nullptr) return 0;
+    return thread->tracing->tracer->pid;
+}
+
 
 constexpr u64 kTick = 10'000'000;  // nanoseconds: USER_HZ is 100
 
@@ -113,7 +120,7 @@ Res<void> write_status(const Subject& subject, ProcText& text) {
     u32 tid = thread != nullptr ? thread->tid : process.pid;
     text.add("Name:\t", name_of(subject), "\nUmask:\t", Octal{process.fs != nullptr ? process.fs->umask : 022u, 4},
              "\nState:\t", state_name(state_of(subject)), "\nTgid:\t", process.pid, "\nNgid:\t0\nPid:\t", tid,
-             "\nPPid:\t", parent_of(process), "\nTracerPid:\t0\nUid:\t", credentials.uid, '\t', credentials.euid, '\t',
+             "\nPPid:\t", parent_of(process), "\nTracerPid:\t", tracer_of(thread), "\nUid:\t", credentials.uid, '\t', credentials.euid, '\t',
              credentials.suid, '\t', credentials.fsuid, "\nGid:\t", credentials.gid, '\t', credentials.egid, '\t',
              credentials.sgid, '\t', credentials.fsgid, "\nFDSize:\t64\nGroups:\t");
     for (u32 index = 0; index < credentials.group_count && index < 32; ++index)

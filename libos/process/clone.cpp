@@ -10,6 +10,7 @@
 #include "libos/process/calls.hpp"
 #include "libos/process/pidfd.hpp"
 #include "libos/process/table.hpp"
+#include "libos/ptrace/tracing.hpp"
 #include "libos/shared/arena.hpp"
 #include "libos/shared/stacks.hpp"
 #include "libos/signal/delivery.hpp"
@@ -146,6 +147,7 @@ Res<i64> clone_thread(Thread& thread, const CloneArguments& arguments) {
             entered = true;
         }
     }
+    if (entered) trace_inherit(*child, thread, kEventClone);
     u32 tid = child->tid;
     Res<void> created = Failure{Errno::again};
     if (entered) {
@@ -167,9 +169,11 @@ Res<i64> clone_thread(Thread& thread, const CloneArguments& arguments) {
         }
         stack.value()->in_use = 0;
         heap::destroy(start.value());
+        trace_thread_ended(*child, 0);
         thread_destroy(*child);
         return Failure{Errno::again};
     }
+    if (thread.tracing != nullptr) trace_event(thread, kEventClone, tid);
     return static_cast<i64>(tid);
 }
 
@@ -343,7 +347,9 @@ Res<i64> clone_context(Thread& thread, Prepared& prepared, const CloneArguments&
 
 Res<i64> clone_process(Thread& thread, const CloneArguments& arguments) {
     Prepared prepared = TRY(prepare_child(thread, arguments));
-    if ((arguments.flags & kCloneVm) != 0) return clone_context(thread, prepared, arguments);
+    // A context could not be stopped apart from its parent: a traced vfork is a fork that waits.
+    const bool vfork = (arguments.flags & kCloneVfork) != 0;
+    if ((arguments.flags & kCloneVm) != 0 && thread.tracing == nullptr) return clone_context(thread, prepared, arguments);
     Process& child = *prepared.process;
     child.vfork_pending = (arguments.flags & kCloneVfork) != 0 ? 1 : 0;
     Res<void> entered = enter_child(thread, prepared, arguments);
@@ -352,6 +358,8 @@ Res<i64> clone_process(Thread& thread, const CloneArguments& arguments) {
         return Failure{entered.error()};
     }
     u32 pid = child.pid;
+    const TraceEvent event = vfork ? kEventVfork : arguments.exit_signal != kSigChld ? kEventClone : kEventFork;
+    trace_inherit(*prepared.thread, thread, event);
     auto given = give_pidfd(thread, child, arguments);
     if (!given.ok()) {
         leave_table(prepared);
@@ -372,7 +380,8 @@ Res<i64> clone_process(Thread& thread, const CloneArguments& arguments) {
         begin_child(*prepared.thread, arguments, *gate::thread_control()->frame);
         return 0;
     }
-    if ((arguments.flags & kCloneVfork) != 0) {
+    if (thread.tracing != nullptr) trace_event(thread, event, pid);
+    if (vfork) {
         // Uninterruptible as in Linux but for the end of this process. The child may be reaped by another thread
         // meanwhile, so it is looked up anew each time.
         for (;;) {
@@ -387,6 +396,7 @@ Res<i64> clone_process(Thread& thread, const CloneArguments& arguments) {
             g_gate->DkThreadDelayExecution(&left);
             if (left != 0) take_interrupts();
         }
+        if (thread.tracing != nullptr) trace_event(thread, kEventVforkDone, pid);
     }
     return static_cast<i64>(pid);
 }

@@ -173,7 +173,6 @@ Res<i64> sys_get_robust_list(Thread& thread, Arguments arguments) {
     return 0;
 }
 
-Res<i64> sys_ptrace(Thread&, Arguments) { return Failure{Errno::perm}; }
 Res<i64> sys_setns(Thread&, Arguments) { return Failure{Errno::perm}; }
 
 }  // namespace postern::libos

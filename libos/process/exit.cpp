@@ -7,6 +7,7 @@
 #include "libos/mqueue/queue.hpp"
 #include "libos/process/calls.hpp"
 #include "libos/process/table.hpp"
+#include "libos/ptrace/tracing.hpp"
 #include "libos/shared/arena.hpp"
 #include "libos/shared/stacks.hpp"
 #include "libos/signal/delivery.hpp"
@@ -106,7 +107,9 @@ void give_back(Process& process, bool killed) {
         ProcessTable& table = process_table();
         Guard guard{table.lock};
         leave_thread(thread);
+        trace_thread_ended(thread, status);
         thread_destroy(thread);
+        trace_tracer_ended(process);
         if (table.first == &process) table.first = nullptr;
         become_zombie(process, status);
     }
@@ -147,6 +150,7 @@ void exit_process(u32 status) {
 void exit_thread(u32 status) {
     Thread& thread = current_thread();
     Process& process = *thread.process;
+    if (thread.tracing != nullptr) trace_event(thread, kEventExit, process.exiting != 0 ? process.exit_status : status);
     leave_user_memory(thread, process.thread_count == 1 && process.is_context == 0);
     drop_recent_calls(thread);
     LibOsStack* stack = thread.stack;
@@ -163,6 +167,7 @@ void exit_thread(u32 status) {
             // Signals for the process that this thread was meant to take find another taker.
             if (process.exiting == 0 && process.signals.pending.set != 0) retarget_signals(process);
             leave_thread(thread);
+            trace_thread_ended(thread, process.exiting != 0 ? process.exit_status : status);
             thread_destroy(thread);
             gate::thread_control()->context = nullptr;
         }
@@ -199,8 +204,10 @@ void bury(Process& process) {
         }
         thread->in_process.unlink();
         leave_thread(*thread);
+        trace_thread_ended(*thread, kSigKill);
         thread_destroy(*thread);
     }
+    trace_tracer_ended(process);
     process.thread_count = 0;
     process.exiting = 1;
     if (process.files != nullptr) process.files->abandon();

@@ -54,6 +54,8 @@ enum ProcessUse : u32 {
 struct VforkReturn;
 struct LibOsStack;
 struct RecentCalls;
+struct Tracing;
+struct TraceNotice;
 struct Thread;
 using RestartFunction = Res<i64> (*)(Thread& thread);
 
@@ -99,6 +101,7 @@ struct Thread {
     u64 deadline[3] = {};        ///< of DEADLINE: runtime, deadline, period
     u32 io_priority = 0;         ///< ioprio_set(2)
     u32 timer_slack = 50000, default_timer_slack = 50000;
+    Tracing* tracing = nullptr;           ///< arena; ptrace/tracing.hpp: somebody traces the thread
     RecentCalls* recent_calls = nullptr;  ///< private heap; for the report of a crash, where that is asked for
 };
 
@@ -154,6 +157,9 @@ struct Process {
     u32 is_context = 0;      ///< a vfork context: shares its picoprocess with its parent
     u64 cpu_time = 0;        ///< nanoseconds, final, once a zombie
     u64 io_reserved[4] = {};
+    u32 traced_threads = 0;  ///< threads of this process that somebody traces
+    u32 tracees = 0;         ///< threads that this process traces
+    TraceNotice* trace_notices = nullptr;  ///< ends of tracees that are no children, to be waited for; table lock
     u64 terminal = 0;                 ///< controlling terminal: Terminal::id, 0 or stale: none (tty/terminal.hpp)
     u32 terminal_old_group = 0;       ///< of a session leader whose terminal hung up: its last foreground group
     PidHandle* pid_handle = nullptr;  ///< what pidfds of it refer to; null: it has none

@@ -7,6 +7,7 @@
 #include "libos/process/calls.hpp"
 #include "libos/process/pidfd.hpp"
 #include "libos/process/table.hpp"
+#include "libos/ptrace/tracing.hpp"
 #include "libos/time/timers.hpp"
 #include "libos/user.hpp"
 
@@ -86,6 +87,34 @@ bool look(Process& process, Whom whom, u32 number, u32 options, Found& found, bo
     return false;
 }
 
+struct Wanted {
+    Whom whom;
+    u32 number;
+};
+
+/// The same among what the process traces, children or not.
+bool look_at_tracees(Process& process, Whom whom, u32 number, u32 options, Found& found, bool& any) {
+    if (process.tracees == 0 && process.trace_notices == nullptr) return false;
+    Wanted wanted{whom, number};
+    TraceMatch match = [](const Thread* thread, u32 tid, void* cookie) {
+        const Wanted& wanted = *static_cast<Wanted*>(cookie);
+        if (wanted.whom == Whom::pid) return wanted.number == tid;
+        if (wanted.whom == Whom::group) return thread != nullptr && thread->process->pgid == wanted.number;
+        return true;
+    };
+    TraceFound stop;
+    TraceLook look = trace_look(process, match, &wanted, (options & kNoWait) != 0, stop);
+    any = any || look != TraceLook::nothing;
+    if (look != TraceLook::found) return false;
+    found.pid = stop.tid;
+    found.uid = stop.uid;
+    found.encoded = stop.status;
+    bool stopped = (stop.status & 0xff) == 0x7f, exited = (stop.status & 0x7f) == 0;
+    found.code = stopped ? 4 : exited ? 1 : 2;
+    found.status = static_cast<i32>(stopped || exited ? stop.status >> 8 : stop.status & 0x7f);
+    return true;
+}
+
 /// False: WNOHANG and nothing to report.
 Res<bool> wait_for(Thread& thread, Whom whom, u32 number, u32 options, Found& found) {
     Process& process = *thread.process;
@@ -94,6 +123,7 @@ Res<bool> wait_for(Thread& thread, Whom whom, u32 number, u32 options, Found& fo
         bool any = false;
         {
             Guard guard{process_table_lock()};
+            if (look_at_tracees(process, whom, number, options, found, any)) return true;
             if (look(process, whom, number, options, found, any)) return true;
         }
         if (!any) return Failure{Errno::child};

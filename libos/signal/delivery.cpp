@@ -5,6 +5,7 @@
 #include "libos/debug/crash.hpp"
 #include "libos/memory/space.hpp"
 #include "libos/process/table.hpp"
+#include "libos/ptrace/tracing.hpp"
 #include "libos/signal/frame.hpp"
 #include "libos/signal/queue.hpp"
 #include "libos/time/timers.hpp"
@@ -140,9 +141,10 @@ void leave_slowly(gate::Frame* frame) {
             continue;
         }
         if (process.continued_unreported != 0) report_continued(process);
+        if (thread.tracing != nullptr) trace_attention(thread, *frame);
         SignalInfo info;
         if (dequeue_signal(thread, ~(thread.signals.mask & ~kUnblockable), info)) {
-            act(thread, *frame, info);
+            if (thread.tracing == nullptr || trace_signal(thread, *frame, info)) act(thread, *frame, info);
             __atomic_or_fetch(&thread.attention, u32{kAttentionSignal}, __ATOMIC_SEQ_CST);
             continue;
         }

@@ -3,6 +3,7 @@
 #include "libos/signal/queue.hpp"
 
 #include "libos/process/table.hpp"
+#include "libos/ptrace/tracing.hpp"
 #include "libos/shared/arena.hpp"
 #include "libos/time/timers_state.hpp"
 
@@ -20,6 +21,7 @@ bool ignores(const Process& process, const Thread* thread, u32 signal) {
     u64 bit = signal_bit(signal);
     // A blocked signal stays: the disposition may be another one by the time it is let through.
     if (thread != nullptr && ((thread->signals.mask | thread->waiting_mask) & bit) != 0) return false;
+    if (process.traced_threads != 0) return false;  // the tracer sees all of them
     const SignalAction& action = process.signals.actions[signal];
     return action.handler == 1 || (action.handler == 0 && ignored_by_default(signal));
 }
@@ -264,6 +266,9 @@ bool interrupted(const Thread& thread) {
     if (attention == 0) return false;
     if ((attention & kAttentionExit) != 0) return true;
     if (thread.process->state == ProcessState::stopped) return true;
+    if (thread.tracing != nullptr && (thread.tracing->interrupt | thread.tracing->starting) != 0 &&
+        thread.tracing->seized != 0)
+        return true;
     return (attention & kAttentionSignal) != 0 && deliverable(thread) != 0;
 }
 

@@ -5,6 +5,7 @@
 #include "base/format.hpp"
 #include "libos/debug/crash.hpp"
 #include "libos/process/process.hpp"
+#include "libos/ptrace/tracing.hpp"
 #include "libos/shared/arena.hpp"
 #include "libos/signal/delivery.hpp"
 
@@ -50,6 +51,28 @@ u64 serve(Thread& thread, u64 number, Arguments arguments) {
     frame->rax = serve(thread, number, arguments);
 }
 
+/// A call of a thread that ptrace(2) follows: what its tracer may change on the way in and sees on the way out.
+[[gnu::noinline]] void serve_followed(gate::Frame* frame, Thread& thread) {
+    trace_call_entry(thread, *frame);
+    frame->rax = frame->original_rax;
+    if (frame->original_rax != gate::kNoSystemCall) {
+        const u64 number = frame->original_rax;
+        serve_watched(frame, thread);
+        Thread& now = current_thread();
+        bool executes = (number == 59 || number == 322) && frame->rax == 0;
+        if (&now != &thread) return;  // the call ended a vfork context or began one, or this is a child
+        if (executes) {
+            frame->original_rax = number;
+            trace_exec(thread);
+        }
+        if (frame->original_rax == gate::kNoSystemCall && number != 15) frame->original_rax = number;
+    } else {
+        frame->rax = static_cast<u64>(-static_cast<i64>(Errno::nosys));
+    }
+    trace_call_exit(thread, *frame);
+    trace_step(thread, *frame);
+}
+
 }  // namespace
 
 void serve_system_call(gate::Frame* frame) {
@@ -59,7 +82,10 @@ void serve_system_call(gate::Frame* frame) {
     frame->original_rax = number;
     ++control->system_calls;
     if (g_watch_calls) [[unlikely]] {
-        serve_watched(frame, thread);
+        if (thread.tracing != nullptr)
+            serve_followed(frame, thread);
+        else
+            serve_watched(frame, thread);
     } else if (number < kCallLimit) [[likely]] {
         const u64 arguments[6] = {frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9};
         auto result = call_functions()[number](thread, arguments);

@@ -149,6 +149,22 @@ ExceptionInfo describe(int signal, const SignalInfo& info, const SignalContext& 
     return result;
 }
 
+/// The trap of a program that is single-stepped, in code that is not its own: on the way back to the program the flag
+/// stays, and the jump there does not count as its step; on the way in it is taken away.
+bool pass_step(SignalContext& context) {
+    ThreadArea& area = current_area();
+    u64 rip = context.rip;
+    if (rip >= word(resume_check) && rip < word(resume_end)) {
+        area.stepping = 1;
+        return true;
+    }
+    if (in_host_image(rip)) {
+        context.eflags &= ~kTrapFlag;
+        return true;
+    }
+    return __atomic_exchange_n(&area.stepping, 0, __ATOMIC_RELAXED) != 0;
+}
+
 extern "C" void handle_fault(int signal, SignalInfo* info, SignalContext* context) {
     u64 rip = context->rip;
     // Guarded reads come first: they also serve handlers that interrupted the program.
@@ -169,7 +185,7 @@ extern "C" void handle_fault(int signal, SignalInfo* info, SignalContext* contex
             return;
         }
     }
-    if (signal == SIGTRAP && context->trap == 1 && in_entry_image(rip)) return;  // the program single-steps itself
+    if (signal == SIGTRAP && context->trap == 1 && pass_step(*context)) return;
     ExceptionInfo described = describe(signal, *info, *context);
     if (signal == SIGSEGV && rip >= word(resume_check) && rip < word(resume_end)) {
         // The last jump of the way back, to an address that is none: all registers are the program's already.
@@ -204,6 +220,7 @@ extern "C" void handle_system_call(int signal, SignalInfo* info, SignalContext* 
     if (info->code != 1 /* SYS_SECCOMP */) return interrupt(control, *context);
     count_trap();
     u64 rip = context->rip;
+    context->eflags &= ~kTrapFlag;  // a step ends with the call
     if (on_host_stack(control, context->rsp)) {
         if (in_time_page(rip)) return serve_time_page(*context);
         report_fault("the library OS (a system call)", signal, *info, *context);
