@@ -20,6 +20,29 @@ namespace postern::libos {
 
 namespace {
 
+/// A copy of the auxiliary vector, for others to read in /proc/PID/auxv.
+Res<void> remember_auxiliary(Process& process) {
+    u64 at = process.start_stack;
+    process.auxiliary_count = 0;
+    if (at == 0) return {};
+    const u64 arguments = TRY(read_user<u64>(at));
+    if (arguments > 1 << 20) return {};
+    at += (arguments + 2) * sizeof(u64);
+    for (u32 count = 0; count < 1 << 20; ++count, at += sizeof(u64)) {
+        const u64 entry = TRY(read_user<u64>(at));
+        if (entry == 0) break;
+    }
+    at += sizeof(u64);
+    for (u32 count = 0; count < 64; ++count, at += 2 * sizeof(u64)) {
+        u64 pair[2];
+        TRY(copy_in(pair, at, sizeof pair));
+        memcpy(process.auxiliary + process.auxiliary_count, pair, sizeof pair);
+        process.auxiliary_count += 2;
+        if (pair[0] == 0 || process.auxiliary_count + 2 > Process::kAuxiliaryWords) break;
+    }
+    return {};
+}
+
 constexpr i32 kAtFdCwd = -100;
 constexpr u32 kReadOnly = 0, kNonBlock = 04000, kCloseOnExec = 02000000, kNoFollow = 0400000;
 constexpr u32 kMaxDepth = 5;             // interpreters of interpreters, as fs/exec.c
@@ -238,6 +261,7 @@ Res<void> replace_image(Thread& thread, ExecRequest& request, Program& program, 
     frame.rip = loaded.start;
     frame.rsp = stack;
     thread.process->start_stack = stack;
+    (void)remember_auxiliary(*thread.process);
     frame.flags = 0x202;  // interrupts enabled, as every program has it
     frame.original_rax = gate::kNoSystemCall;
     return {};

@@ -7,6 +7,7 @@
 #include "base/memory.hpp"
 #include "libos/proc/descriptors.hpp"
 #include "libos/process/table.hpp"
+#include "libos/ptrace/memory.hpp"
 #include "libos/time/timers.hpp"
 #include "libos/user.hpp"
 
@@ -37,7 +38,7 @@ void stamp(Stat& stat) {
 namespace {
 
 u8 directory_entry_type(NodeKind kind) {
-    if (kind == NodeKind::file) return 8;
+    if (kind == NodeKind::file || kind == NodeKind::memory) return 8;
     if (kind == NodeKind::link) return 10;
     return 4;
 }
@@ -166,6 +167,7 @@ private:
 
 Res<FileRef> NodeInode::open(Thread& thread, u32 open_flags) {
     if (is_directory()) return Inode::open(thread, open_flags);
+    if (node_.kind == NodeKind::memory) return open_process_memory(thread, pid_, open_flags);
     const bool writes = (open_flags & O_ACCMODE) != O_RDONLY;
     if (writes && node_.store == nullptr) return Failure{Errno::acces};
     auto* file = TRY(make_file<TextFile>(open_flags));
@@ -293,7 +295,8 @@ Res<InodeRef> make_node_inode(const Node& node, u32 pid, u32 tid, u64 device) {
     inode->object_size = sizeof(NodeInode);
     inode->number = node_number(node, pid, tid);
     inode->device = device;
-    u32 type = node.kind == NodeKind::file ? kTypeRegular : node.kind == NodeKind::link ? kTypeLink : kTypeDirectory;
+    const bool plain = node.kind == NodeKind::file || node.kind == NodeKind::memory;
+    u32 type = plain ? kTypeRegular : node.kind == NodeKind::link ? kTypeLink : kTypeDirectory;
     inode->mode = type | node.mode;
     if (pid != 0) {
         Guard guard{process_table_lock()};

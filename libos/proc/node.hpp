@@ -32,6 +32,7 @@ enum class NodeKind : u8 {
     tasks,        ///< /proc/PID/task
     descriptors,  ///< /proc/PID/fd
     descriptor_infos,
+    memory,  ///< /proc/PID/mem
 };
 
 struct Node {

@@ -3,11 +3,12 @@
 #include "base/memory.hpp"
 #include "libos/fs/mount.hpp"
 #include "libos/fs/path.hpp"
-#include "libos/ptrace/tracing.hpp"
 #include "libos/proc/address_space.hpp"
 #include "libos/proc/mounts.hpp"
 #include "libos/proc/node.hpp"
 #include "libos/process/process.hpp"
+#include "libos/process/table.hpp"
+#include "libos/ptrace/tracing.hpp"
 #include "libos/time/timers.hpp"
 #include "libos/tty/devices.hpp"
 #include "libos/tty/session.hpp"
@@ -21,7 +22,6 @@ u32 tracer_of(const Thread* thread) {
     if (thread == nullptr || thread->tracing == nullptr || thread->tracing->tracer == nullptr) return 0;
     return thread->tracing->tracer->pid;
 }
-
 
 constexpr u64 kTick = 10'000'000;  // nanoseconds: USER_HZ is 100
 
@@ -120,9 +120,9 @@ Res<void> write_status(const Subject& subject, ProcText& text) {
     u32 tid = thread != nullptr ? thread->tid : process.pid;
     text.add("Name:\t", name_of(subject), "\nUmask:\t", Octal{process.fs != nullptr ? process.fs->umask : 022u, 4},
              "\nState:\t", state_name(state_of(subject)), "\nTgid:\t", process.pid, "\nNgid:\t0\nPid:\t", tid,
-             "\nPPid:\t", parent_of(process), "\nTracerPid:\t", tracer_of(thread), "\nUid:\t", credentials.uid, '\t', credentials.euid, '\t',
-             credentials.suid, '\t', credentials.fsuid, "\nGid:\t", credentials.gid, '\t', credentials.egid, '\t',
-             credentials.sgid, '\t', credentials.fsgid, "\nFDSize:\t64\nGroups:\t");
+             "\nPPid:\t", parent_of(process), "\nTracerPid:\t", tracer_of(thread), "\nUid:\t", credentials.uid, '\t',
+             credentials.euid, '\t', credentials.suid, '\t', credentials.fsuid, "\nGid:\t", credentials.gid, '\t',
+             credentials.egid, '\t', credentials.sgid, '\t', credentials.fsgid, "\nFDSize:\t64\nGroups:\t");
     for (u32 index = 0; index < credentials.group_count && index < 32; ++index)
         text.add(credentials.groups[index], ' ');
     text.add("\nNStgid:\t", process.pid, "\nNSpid:\t", tid, "\nNSpgid:\t", process.pgid, "\nNSsid:\t", process.sid,
@@ -182,23 +182,9 @@ Res<void> write_environment(const Subject& subject, ProcText& text) {
 
 /// Read where the program's start has put it: behind its arguments and environment.
 Res<void> write_auxiliary(const Subject& subject, ProcText& text) {
-    if (!subject.own()) return Failure{Errno::acces};
-    u64 at = subject.process->start_stack;
-    if (at == 0) return {};
-    const u64 arguments = TRY(read_user<u64>(at));
-    if (arguments > 1 << 20) return {};
-    at += (arguments + 2) * sizeof(u64);
-    for (u32 count = 0; count < 1 << 20; ++count, at += sizeof(u64)) {
-        const u64 entry = TRY(read_user<u64>(at));
-        if (entry == 0) break;
-    }
-    at += sizeof(u64);
-    for (u32 count = 0; count < 64; ++count, at += 2 * sizeof(u64)) {
-        u64 pair[2];
-        TRY(copy_in(pair, at, sizeof pair));
-        text.append({reinterpret_cast<const char*>(pair), sizeof pair});
-        if (pair[0] == 0) break;
-    }
+    const Process& process = *subject.process;
+    if (!subject.own() && !may_look_into(*subject.caller.process, process)) return Failure{Errno::acces};
+    text.append({reinterpret_cast<const char*>(process.auxiliary), process.auxiliary_count * sizeof(u64)});
     return {};
 }
 
@@ -362,23 +348,23 @@ constexpr Node kNamespaces[] = {
     fixed_link("uts", "uts:[4026531838]"),
 };
 
-#define POSTERN_TASK_NODES                                                                                         \
-    directory("attr", NodeKind::directory, 0555), file("auxv", 0400, write_auxiliary),                             \
-        file("cgroup", 0444, write_cgroup), file("cmdline", 0444, write_command_line),                             \
-        file("comm", 0644, write_name, store_name), link("cwd", link_working_directory),                           \
-        file("environ", 0400, write_environment), link("exe", link_executable),                                    \
-        directory("fd", NodeKind::descriptors, 0500), directory("fdinfo", NodeKind::descriptor_infos, 0555),       \
-        file("gid_map", 0444, write_identity_map), file("io", 0400, write_io), file("limits", 0444, write_limits), \
-        file("loginuid", 0444, write_login), file("maps", 0444, write_maps_node),                                  \
-        file("mountinfo", 0444, write_mount_info), file("mounts", 0444, write_mounts),                             \
-        directory("ns", NodeKind::directory, 0511, kNamespaces, sizeof kNamespaces / sizeof *kNamespaces),         \
-        file("oom_adj", 0444, write_zero), file("oom_score", 0444, write_score),                                   \
-        file("oom_score_adj", 0644, write_score_adjustment, store_score_adjustment),                               \
-        file("personality", 0400, write_personality), link("root", link_root),                                     \
-        file("schedstat", 0444, write_schedstat), file("sessionid", 0444, write_login),                            \
-        file("setgroups", 0444, write_allow), file("smaps", 0444, write_smaps_node),                               \
-        file("smaps_rollup", 0444, write_smaps_rollup_node), file("stat", 0444, write_stat),                       \
-        file("statm", 0444, write_statm), file("status", 0444, write_status),                                      \
+#define POSTERN_TASK_NODES                                                                                             \
+    directory("attr", NodeKind::directory, 0555), file("auxv", 0400, write_auxiliary),                                 \
+        file("cgroup", 0444, write_cgroup), file("cmdline", 0444, write_command_line),                                 \
+        file("comm", 0644, write_name, store_name), link("cwd", link_working_directory),                               \
+        file("environ", 0400, write_environment), link("exe", link_executable),                                        \
+        directory("fd", NodeKind::descriptors, 0500), directory("fdinfo", NodeKind::descriptor_infos, 0555),           \
+        file("gid_map", 0444, write_identity_map), file("io", 0400, write_io), file("limits", 0444, write_limits),     \
+        file("loginuid", 0444, write_login), file("maps", 0444, write_maps_node), Node{"mem", NodeKind::memory, 0600}, \
+        file("mountinfo", 0444, write_mount_info), file("mounts", 0444, write_mounts),                                 \
+        directory("ns", NodeKind::directory, 0511, kNamespaces, sizeof kNamespaces / sizeof *kNamespaces),             \
+        file("oom_adj", 0444, write_zero), file("oom_score", 0444, write_score),                                       \
+        file("oom_score_adj", 0644, write_score_adjustment, store_score_adjustment),                                   \
+        file("personality", 0400, write_personality), link("root", link_root),                                         \
+        file("schedstat", 0444, write_schedstat), file("sessionid", 0444, write_login),                                \
+        file("setgroups", 0444, write_allow), file("smaps", 0444, write_smaps_node),                                   \
+        file("smaps_rollup", 0444, write_smaps_rollup_node), file("stat", 0444, write_stat),                           \
+        file("statm", 0444, write_statm), file("status", 0444, write_status),                                          \
         file("uid_map", 0444, write_identity_map), file("wchan", 0444, write_zero)
 
 constexpr Node kTaskNodes[] = {POSTERN_TASK_NODES};

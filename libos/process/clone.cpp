@@ -169,7 +169,7 @@ Res<i64> clone_thread(Thread& thread, const CloneArguments& arguments) {
         }
         stack.value()->in_use = 0;
         heap::destroy(start.value());
-        trace_thread_ended(*child, 0);
+        trace_dropped(*child);
         thread_destroy(*child);
         return Failure{Errno::again};
     }
@@ -268,6 +268,7 @@ void leave_table(Prepared& prepared) {
     ProcessTable& table = process_table();
     Guard guard{table.lock};
     Process& child = *prepared.process;
+    trace_dropped(*prepared.thread);
     leave_thread(*prepared.thread);
     Process** at = &table.process_buckets[child.pid % kNumberBuckets];
     while (*at != nullptr && *at != &child) at = &(*at)->next_in_bucket;
@@ -349,7 +350,8 @@ Res<i64> clone_process(Thread& thread, const CloneArguments& arguments) {
     Prepared prepared = TRY(prepare_child(thread, arguments));
     // A context could not be stopped apart from its parent: a traced vfork is a fork that waits.
     const bool vfork = (arguments.flags & kCloneVfork) != 0;
-    if ((arguments.flags & kCloneVm) != 0 && thread.tracing == nullptr) return clone_context(thread, prepared, arguments);
+    if ((arguments.flags & kCloneVm) != 0 && thread.tracing == nullptr)
+        return clone_context(thread, prepared, arguments);
     Process& child = *prepared.process;
     child.vfork_pending = (arguments.flags & kCloneVfork) != 0 ? 1 : 0;
     Res<void> entered = enter_child(thread, prepared, arguments);

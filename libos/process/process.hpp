@@ -134,6 +134,9 @@ struct Process {
     u64 limits[16][2] = {};                              ///< RLIMIT_*: soft, hard
     u64 cpu_user_children = 0, cpu_system_children = 0;  ///< nanoseconds
     u64 start_time = 0;                                  ///< Clock::monotonic
+    static constexpr u32 kAuxiliaryWords = 64;
+    u64 auxiliary[kAuxiliaryWords] = {};  ///< the auxiliary vector as the program got it: /proc/PID/auxv
+    u32 auxiliary_count = 0;              ///< words of it
     u64 start_stack = 0;  ///< where the program found its argument count: /proc/PID/auxv lies above
     u32 dumpable = 1, no_new_privileges = 0, child_subreaper = 0, parent_death_signal = 0;
     u32 personality = 0;

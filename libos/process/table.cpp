@@ -167,6 +167,8 @@ Res<Process*> process_copy(Process& from) {
     process->personality = from.personality;
     process->terminal = from.terminal;
     process->start_stack = from.start_stack;
+    process->auxiliary_count = from.auxiliary_count;
+    memcpy(process->auxiliary, from.auxiliary, sizeof process->auxiliary);
     process->oom_score_adjustment = from.oom_score_adjustment;
     process->space = from.space;
     process->state = ProcessState::starting;

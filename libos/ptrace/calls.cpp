@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // ptrace(2), the tracer's side.
-#include "base/memory.hpp"
 #include "libos/process/calls.hpp"
+#include "base/memory.hpp"
 #include "libos/process/table.hpp"
+#include "libos/ptrace/memory.hpp"
 #include "libos/ptrace/tracing.hpp"
 #include "libos/shared/arena.hpp"
 #include "libos/signal/delivery.hpp"
@@ -58,8 +59,10 @@ constexpr u64 kSettableFlags = 0x50dd5;
 
 UserRegisters registers_of(const Tracing& tracing) {
     const gate::Frame& f = tracing.frame;
-    return {f.r15, f.r14, f.r13, f.r12,          f.rbp, f.rbx, f.r11,   f.r10, f.r9, f.r8,            f.rax, f.rcx, f.rdx, f.rsi,
-            f.rdi, f.original_rax, f.rip, 0x33, f.flags, f.rsp, 0x2b, tracing.fs_base, 0,     0,     0,     0,     0};
+    return {f.r15, f.r14, f.r13,   f.r12, f.rbp, f.rbx,           f.r11, f.r10,
+            f.r9,  f.r8,  f.rax,   f.rcx, f.rdx, f.rsi,           f.rdi, f.original_rax,
+            f.rip, 0x33,  f.flags, f.rsp, 0x2b,  tracing.fs_base, 0,     0,
+            0,     0,     0};
 }
 
 Res<void> set_registers(Tracing& tracing, const UserRegisters& r) {
@@ -134,6 +137,40 @@ Res<void> poke(Thread& caller, u32 tid, u64 address, const void* data, u32 size)
             memcpy(tracing.data, data, size);
         },
         [](Tracing&) {});
+}
+
+/// Any of the stopped threads of the tracee's process, `tid` itself if it is one. Table lock is held.
+Res<u32> stopped_thread(Thread& caller, u32 number) {
+    Thread* named = find_thread_locked(number);
+    if (named == nullptr || named->process == nullptr) return Failure{Errno::srch};
+    Process& process = *named->process;
+    for (Thread* thread = process.threads.front(); thread != nullptr; thread = process.threads.next(*thread))
+        if (thread->tracing != nullptr && thread->tracing->tracer == caller.process && thread->tracing->stopped != 0)
+            return thread->tid;
+    return Failure{Errno::perm};
+}
+
+template <class Step>
+Res<usize> in_steps(Thread& caller, u32 number, u64 address, usize size, Step step) {
+    u32 tid;
+    {
+        Guard guard{process_table_lock()};
+        tid = TRY(stopped_thread(caller, number));
+    }
+    usize done = 0;
+    while (done < size) {
+        // Steps end with pages: what can be reached of a range is.
+        u64 left_of_page = kPageSize - (address + done) % kPageSize;
+        usize count = size - done < sizeof(Tracing::data) ? size - done : sizeof(Tracing::data);
+        if (count > left_of_page) count = static_cast<usize>(left_of_page);
+        auto result = step(tid, address + done, done, static_cast<u32>(count));
+        if (!result.ok()) {
+            if (done != 0) break;
+            return Failure{result.error() == Errno::io ? Errno::fault : result.error()};
+        }
+        done += count;
+    }
+    return done;
 }
 
 Res<i64> resume(Thread& caller, u32 tid, TraceResume how, u64 signal, bool detach) {
@@ -317,6 +354,26 @@ Res<i64> simple(Thread& caller, u32 request, u32 tid, u64 address, u64 data) {
 
 }  // namespace
 
+Res<usize> trace_read(Thread& caller, u32 tid, u64 address, void* data, usize size) {
+    if (tid == caller.process->pid || tid == caller.tid) {
+        usize got = copy_in_some(data, address, size);
+        return got != 0 || size == 0 ? Res<usize>{got} : Res<usize>{Failure{Errno::fault}};
+    }
+    return in_steps(caller, tid, address, size, [&](u32 thread, u64 at, usize done, u32 count) {
+        return peek(caller, thread, at, static_cast<u8*>(data) + done, count);
+    });
+}
+
+Res<usize> trace_write(Thread& caller, u32 tid, u64 address, const void* data, usize size) {
+    if (tid == caller.process->pid || tid == caller.tid) {
+        usize got = copy_out_some(address, data, size);
+        return got != 0 || size == 0 ? Res<usize>{got} : Res<usize>{Failure{Errno::fault}};
+    }
+    return in_steps(caller, tid, address, size, [&](u32 thread, u64 at, usize done, u32 count) {
+        return poke(caller, thread, at, static_cast<const u8*>(data) + done, count);
+    });
+}
+
 Res<i64> sys_ptrace(Thread& caller, Arguments arguments) {
     const u32 request = static_cast<u32>(arguments[0]), tid = static_cast<u32>(arguments[1]);
     const u64 address = arguments[2], data = arguments[3];
@@ -324,7 +381,8 @@ Res<i64> sys_ptrace(Thread& caller, Arguments arguments) {
     switch (request) {
         case kTraceMe: return trace_me(caller);
         case kAttach: return attach(caller, tid, false, 0);
-        case kSeize: return address != 0 ? Res<i64>{Failure{Errno::io}} : attach(caller, tid, true, static_cast<u32>(data));
+        case kSeize:
+            return address != 0 ? Res<i64>{Failure{Errno::io}} : attach(caller, tid, true, static_cast<u32>(data));
         case kPeekText:
         case kPeekData:
             TRY(peek(caller, tid, address, &word, sizeof word));

@@ -142,8 +142,7 @@ u32 trace_stop(Thread& thread, gate::Frame& frame, TraceStop kind, u32 status, u
     }
     u32 deliver = tracing.deliver;
     tracing.mode = tracing.command;
-    if (tracing.mode == TraceResume::single_step)
-        frame.flags |= kTrapFlag;
+    if (tracing.mode == TraceResume::single_step) frame.flags |= kTrapFlag;
     if (tracing.tracer == nullptr) let_go(thread);
     return deliver;
 }
@@ -152,7 +151,8 @@ bool trace_signal(Thread& thread, gate::Frame& frame, SignalInfo& info) {
     if (!may_trace_stop(thread) || info.signal == kSigKill) return true;
     u32 signal = trace_stop(thread, frame, TraceStop::signal, static_cast<u32>(info.signal), 0, &info);
     if (signal == 0) return false;
-    if (thread.tracing != nullptr && thread.tracing->info.signal == static_cast<i32>(signal)) info = thread.tracing->info;
+    if (thread.tracing != nullptr && thread.tracing->info.signal == static_cast<i32>(signal))
+        info = thread.tracing->info;
     if (static_cast<i32>(signal) != info.signal) {
         info = SignalInfo{};
         info.signal = static_cast<i32>(signal);
@@ -177,7 +177,8 @@ void trace_attention(Thread& thread, gate::Frame& frame) {
 
 void trace_event(Thread& thread, TraceEvent event, u64 message) {
     if (!may_trace_stop(thread)) return;
-    static constexpr u32 kOptions[] = {0, kTraceFork, kTraceVfork, kTraceClone, kTraceExec, kTraceVforkDone, kTraceExit};
+    static constexpr u32 kOptions[] = {0,          kTraceFork,      kTraceVfork, kTraceClone,
+                                       kTraceExec, kTraceVforkDone, kTraceExit};
     if ((thread.tracing->options & kOptions[event]) == 0) return;
     (void)trace_stop(thread, *gate::thread_control()->frame, TraceStop::event, kSigTrap | event << 8, message, nullptr);
 }
@@ -232,6 +233,7 @@ void trace_step(Thread& thread, gate::Frame& frame) {
 
 void trace_inherit(Thread& child, const Thread& parent, TraceEvent event) {
     if (parent.tracing == nullptr) return;
+    Guard table_guard{process_table_lock()};
     const Tracing& from = *parent.tracing;
     u32 wanted = event == kEventFork ? kTraceFork : event == kEventVfork ? kTraceVfork : kTraceClone;
     if (from.tracer == nullptr || (from.options & wanted) == 0) return;
@@ -245,14 +247,22 @@ void trace_inherit(Thread& child, const Thread& parent, TraceEvent event) {
     child.tracing = &tracing;
     __atomic_add_fetch(&child.process->traced_threads, 1, __ATOMIC_SEQ_CST);
     __atomic_add_fetch(&from.tracer->tracees, 1, __ATOMIC_SEQ_CST);
-    u32 attention = kAttentionSignal;
     if (tracing.seized == 0) {
         SignalInfo info;
         info.signal = kSigStop;
         Guard guard{child.process->lock};
         (void)enqueue(child.signals.pending, *child.process, info);
     }
-    __atomic_or_fetch(&child.attention, attention, __ATOMIC_SEQ_CST);
+    __atomic_or_fetch(&child.attention, u32{kAttentionSignal}, __ATOMIC_SEQ_CST);
+}
+
+void trace_dropped(Thread& thread) {
+    Tracing* tracing = thread.tracing;
+    if (tracing == nullptr) return;
+    thread.tracing = nullptr;
+    __atomic_sub_fetch(&thread.process->traced_threads, 1, __ATOMIC_SEQ_CST);
+    if (tracing->tracer != nullptr) __atomic_sub_fetch(&tracing->tracer->tracees, 1, __ATOMIC_SEQ_CST);
+    arena::destroy(tracing);
 }
 
 void trace_thread_ended(Thread& thread, u32 status) {

@@ -48,21 +48,21 @@ struct Tracing {
     u32 options = 0;
     u32 seized = 0;
     volatile u32 stopped = 0;
-    u32 unreported = 0;          ///< the stop was not waited for yet
-    u32 status = 0;              ///< of the stop: signal | event << 8
+    u32 unreported = 0;  ///< the stop was not waited for yet
+    u32 status = 0;      ///< of the stop: signal | event << 8
     TraceStop kind = TraceStop::none;
-    u64 message = 0;             ///< PTRACE_GETEVENTMSG
-    SignalInfo info;             ///< of the signal that stopped it
+    u64 message = 0;  ///< PTRACE_GETEVENTMSG
+    SignalInfo info;  ///< of the signal that stopped it
     u32 has_info = 0;
     volatile TraceResume command = TraceResume::none;  ///< how to go on
     TraceResume mode = TraceResume::go_on;             ///< how it went on last
-    u32 deliver = 0;             ///< signal to go on with
-    u32 interrupt = 0;           ///< PTRACE_INTERRUPT is owed
-    u32 starting = 0;            ///< a child that is traced from its start: its first stop has not been
-    gate::Frame frame;           ///< valid while stopped
+    u32 deliver = 0;                                   ///< signal to go on with
+    u32 interrupt = 0;                                 ///< PTRACE_INTERRUPT is owed
+    u32 starting = 0;   ///< a child that is traced from its start: its first stop has not been
+    gate::Frame frame;  ///< valid while stopped
     u64 fs_base = 0;
     volatile TraceLetter letter = TraceLetter::none;
-    volatile u32 answered = 0;   ///< futex word: counts answers
+    volatile u32 answered = 0;  ///< futex word: counts answers
     u64 address = 0;
     u32 error = 0;
     u32 size = 0;
@@ -97,6 +97,8 @@ void trace_step(Thread& thread, gate::Frame& frame);
 
 /// fork: the child, not in the table yet, is traced too if its parent's tracer wants that. `event`: how it was made.
 void trace_inherit(Thread& child, const Thread& parent, TraceEvent event);
+/// The thread never ran (table lock held): nobody hears of it.
+void trace_dropped(Thread& thread);
 /// The thread leaves the table (table lock held). `status` as for wait(2).
 void trace_thread_ended(Thread& thread, u32 status);
 /// The process ends: what it traces is let go.

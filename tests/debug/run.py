@@ -154,6 +154,31 @@ class Gdb(unittest.TestCase):
         self.assertIsNone(self.run.poll())
 
 
+class Inside(unittest.TestCase):
+    """strace and gdb of programs beside them, inside one run."""
+
+    def test_strace(self):
+        outcome = run("strace", "-f", "-o", "/dev/stderr", "-e", "trace=execve,exit_group", "sh", "-c",
+                      "(exit 3); ls / | wc -l; exit 4", options=("--quiet",))
+        self.assertEqual(outcome.status, 4, outcome)
+        self.assertGreater(int(outcome.out), 5)
+        programs = re.findall(r'^\d+ +execve\("[^"]*/(\w+)", .* = 0$', outcome.err, re.M)
+        self.assertEqual(sorted(programs), ["ls", "sh", "wc"])
+        self.assertEqual(sorted(re.findall(r"exit_group\((\d+)\)", outcome.err)), ["0", "0", "3", "4"])
+        self.assertEqual(len(re.findall(r"\+\+\+ exited with ", outcome.err)), 4)
+
+    def test_gdb(self):
+        commands = []
+        for command in ("break wait_here", "run wait", "backtrace", "print sink", "set variable sink = 5", "print sink",
+                        "stepi", "info registers rip", "kill"):
+            commands += ["-ex", command]
+        outcome = run("gdb", "-nx", "-q", "-batch", *commands, GUEST, options=("--quiet",))
+        self.assertIn("Breakpoint 1, wait_here", outcome.out)
+        self.assertRegex(outcome.out, r"#0  wait_here .*\n#1  0x\w+ in main \(")
+        self.assertRegex(outcome.out, r"\$1 = 0\n\$2 = 5\n")
+        self.assertRegex(outcome.out, r"rip .* <wait_here\+\d+>")
+
+
 def main():
     global POSTERN, GUEST, LIBOS_GUEST, SCRIPT
     parser = argparse.ArgumentParser()
@@ -165,6 +190,9 @@ def main():
     arguments = parser.parse_args()
     POSTERN, GUEST = os.path.realpath(arguments.postern), os.path.realpath(arguments.guest)
     LIBOS_GUEST, SCRIPT = os.path.realpath(arguments.libos_guest), os.path.realpath(arguments.script)
+    if "Inside" in arguments.tests and (shutil.which("gdb") is None or shutil.which("strace") is None):
+        print("SKIP: gdb or strace is not installed")
+        return 77
     if "Gdb" in arguments.tests:
         if shutil.which("gdb") is None:
             print("SKIP: gdb is not installed")

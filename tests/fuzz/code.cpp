@@ -87,17 +87,21 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, size_t size) {
             case PatchResult::patched_mov:  // the `mov $number,%eax` in front of it
                 if (!changed || first < at - 5 || last >= at || code[at - 5] != 0xe9) abort();
                 break;
-            case PatchResult::patched_cave:  // the call, and padding that nobody runs
+            case PatchResult::patched_cave: {  // the call, and five bytes of padding that nobody runs
                 if (!changed || code[at] != 0xeb) abort();
-                for (usize i = first; i <= last; ++i) {
-                    if (before[i] == code[i] || i == at || i == at + 1) continue;
-                    u8 old = before[i];
-                    if (old != 0xcc && decode(before + i, kCodeSize - i).length == 0 && old != 0x90 && old != 0x66 &&
-                        old != 0x0f && old != 0x1f && old != 0x2e && old != 0 && old != 0x84 && old != 0x40 &&
-                        old != 0x44 && old != 0x80)
+                usize cave = at + 2 + static_cast<usize>(static_cast<i64>(static_cast<i8>(code[at + 1])));
+                if (cave + 5 > kCodeSize || code[cave] != 0xe9) abort();
+                for (usize i = first; i <= last; ++i)
+                    if (before[i] != code[i] && i != at && i != at + 1 && i - cave >= 5) abort();
+                for (usize i = cave; i < cave + 5;) {
+                    Instruction old = decode(before + i, kCodeSize - i);
+                    if (old.length == 0 ||
+                        (old.kind != InstructionKind::nop && old.kind != InstructionKind::breakpoint))
                         abort();
+                    i += old.length;
                 }
                 break;
+            }
             case PatchResult::busy:
             case PatchResult::refused:
                 if (changed) abort();
