@@ -204,6 +204,18 @@ Res<i64> trace_me(Thread& thread) {
 
 Res<i64> attach(Thread& caller, u32 tid, bool seize, u32 options) {
     if (seize && (options & ~u32{kTraceOptions}) != 0) return Failure{Errno::io};
+    // A thread that was let go a moment ago still has to notice.
+    for (;;) {
+        {
+            Guard guard{process_table_lock()};
+            Thread* thread = find_thread_locked(tid);
+            if (thread == nullptr || thread->tracing == nullptr || thread->tracing->tracer != nullptr) break;
+        }
+        u64 left = 100'000;
+        g_gate->DkThreadDelayExecution(&left);
+        if (left != 0) take_interrupts();
+        if (interrupted(caller)) return Failure{Errno::restart_no_intr};
+    }
     Guard guard{process_table_lock()};
     Thread* thread = find_thread_locked(tid);
     if (thread == nullptr) return Failure{Errno::srch};
