@@ -288,6 +288,21 @@ Res<void> write_semaphores(const Subject& subject, ProcText& text) { return sema
 Res<void> write_queues(const Subject& subject, ProcText& text) { return queues_text(subject.caller, text); }
 constexpr Node kSysvNodes[] = {file("msg", write_queues), file("sem", write_semaphores), file("shm", write_segments)};
 
+/// proc(5): how ps and lsof name what st_rdev and tty_nr say.
+Res<void> write_terminal_drivers(const Subject&, ProcText& text) {
+    text.add(
+        "/dev/tty             /dev/tty        5       0 system:/dev/tty\n"
+        "/dev/ptmx            /dev/ptmx       5       2 system\n"
+        "pty_slave            /dev/pts      136 0-1048575 pty:slave\n"
+        "pty_master           /dev/ptm      128 0-1048575 pty:master\n");
+    return {};
+}
+Res<void> write_line_disciplines(const Subject&, ProcText& text) {
+    text.add("n_tty       0\n");
+    return {};
+}
+constexpr Node kTerminalNodes[] = {file("drivers", write_terminal_drivers), file("ldiscs", write_line_disciplines)};
+
 constexpr Node kRootNodes[] = {
     file("cgroups", write_cgroups),
     file("cmdline", write_boot_line),
@@ -312,6 +327,7 @@ constexpr Node kRootNodes[] = {
     {.name = "sys", .kind = NodeKind::directory, .mode = 0555, .children = kProcSysNodes, .child_count = kProcSysCount},
     {.name = "sysvipc", .kind = NodeKind::directory, .mode = 0555, .children = kSysvNodes, .child_count = 3},
     {.name = "thread-self", .kind = NodeKind::link, .mode = 0777, .link = link_thread_self},
+    {.name = "tty", .kind = NodeKind::directory, .mode = 0555, .children = kTerminalNodes, .child_count = 2},
     file("uptime", write_uptime),
     file("version", write_version),
     file("vmstat", write_vm_stat),

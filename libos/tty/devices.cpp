@@ -10,7 +10,7 @@ namespace postern::libos {
 
 namespace {
 
-constexpr u64 kPtsDevice = 0x18;
+constexpr u64 kPtsDevice = 0x19;       // others: proc/node.hpp, fs/tmpfs.hpp
 constexpr u32 kMultiplexerNumber = 2;  // st_ino, as devpts has it; /dev/pts/N has N + 3
 constexpr u32 kFirstTerminal = 3;
 
@@ -106,6 +106,11 @@ public:
         }
     }
     Res<InodeRef> create(Thread&, std::string_view, u32) override { return Failure{Errno::acces}; }
+    Res<void> stat(Thread& thread, Stat& stat) override {
+        TRY(Inode::stat(thread, stat));
+        stamp(stat);
+        return {};
+    }
 };
 
 }  // namespace

@@ -81,6 +81,12 @@ u32 LineDiscipline::offer(const u8* bytes, u32 count) {
     begin_batch();
     u32 done = 0;
     while (done < count && offer_room() != 0) {
+        // Output can be stopped and started while nobody reads, though nothing else is looked at then.
+        if (queue_head_ != queue_tail_ && flag(settings_.input, IXON) && special(bytes[done]) &&
+            flow_control(bytes[done])) {
+            ++done;
+            continue;
+        }
         queue_[queue_head_ % kQueueSize] = bytes[done++];
         __atomic_store_n(&queue_head_, queue_head_ + 1, __ATOMIC_RELEASE);
         look();

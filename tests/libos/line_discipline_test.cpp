@@ -111,6 +111,16 @@ TEST(LineDiscipline, StopsAndStartsOutput) {
     EXPECT_EQ(line.print("now"), 3u);
 }
 
+TEST(LineDiscipline, IsStoppedThoughNobodyReads) {
+    Line line;
+    line.set([](TerminalSettings& settings) { settings.local &= ~u32{ICANON | ECHO}; });
+    line.type(std::string(5000, 'x'));
+    line.type("\x13");
+    EXPECT_FALSE(line->writable());
+    line.type("\x11");
+    EXPECT_TRUE(line->writable());
+}
+
 TEST(LineDiscipline, IsBounded) {
     Line line;
     line.set([](TerminalSettings& settings) { settings.local &= ~u32{ICANON | ECHO}; });

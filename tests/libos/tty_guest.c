@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -90,6 +91,8 @@ static void names(void) {
     CHECK(stat(name, &by_name) == 0 && fstat(peer, &by_peer) == 0);
     CHECK(by_name.st_rdev == by_peer.st_rdev && by_name.st_ino == by_peer.st_ino && S_ISCHR(by_peer.st_mode));
     CHECK(fstat(master, &status) == 0 && status.st_rdev == 0x502);
+    char value[16];
+    CHECK(lgetxattr(name, "security.selinux", value, sizeof value) == -1);
     CHECK(strcmp(ttyname(slave), name) == 0 && isatty(master) && isatty(peer));
     CHECK(chmod(name, 0600) == 0 && stat(name, &status) == 0 && (status.st_mode & 07777) == 0600);
     FAILS(ioctl(slave, TIOCGPTN, &number), ENOTTY);
