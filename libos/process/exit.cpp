@@ -210,10 +210,13 @@ void bury(Process& process) {
     trace_tracer_ended(process);
     process.thread_count = 0;
     process.exiting = 1;
-    if (process.files != nullptr) process.files->abandon();
-    if (process.fs != nullptr) process.fs->release();
+    // Off first: whoever does this may be killed as well, and then the next one starts over.
+    FdTable* files = process.files;
+    FsContext* fs = process.fs;
     process.files = nullptr;
     process.fs = nullptr;
+    if (files != nullptr) files->abandon();
+    if (fs != nullptr) fs->release();
     if (process.uses != 0) give_back(process, true);
     process.timers = nullptr;  // its timers were the dead picoprocess's: nothing of them can fire any more
     undo_commit(process_table_lock());
@@ -233,18 +236,17 @@ void collect_deaths() {
     if (count - from > gate::kDeathsCapacity) from = count - gate::kDeathsCapacity;
     for (; from != count; ++from) {
         u32 dead = deaths[1 + from % gate::kDeathsCapacity];
-        table.deaths_seen = from + 1;
-        if (dead == 0) continue;
-        locks_bury(dead);
+        if (dead != 0) locks_bury(dead);
         for (Process* process = table.processes.front(); process != nullptr;) {
             Process* next = table.processes.next(*process);
             bool its_own = process->carrier_id == dead && process->state != ProcessState::zombie;
-            if (its_own) {
+            if (its_own && dead != 0) {
                 bury(*process);
                 next = table.processes.front();  // relatives may be gone too: from the start again
             }
             process = next;
         }
+        table.deaths_seen = from + 1;
     }
 }
 

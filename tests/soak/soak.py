@@ -30,6 +30,11 @@ WORKLOADS = [
     ["python3", "-c", "import mmap, os, time\nm = mmap.mmap(-1, 8 << 20)\nfor i in range(4):\n"
                       "    if os.fork() == 0:\n        m[:] = b'x' * len(m)\n        time.sleep(30)\ntime.sleep(30)"],
     ["sh", "-c", "(sleep 30 &) ; (sleep 30 &) ; trap '' TERM INT HUP; while :; do sleep 1; done"],
+    ["python3", "-c", "import os, pty, signal, time\ndef talk():\n    while True:\n        pid, fd = pty.fork()\n"
+                      "        if pid == 0: os.execvp('sh', ['sh', '-c', 'while :; do tty; read x; done'])\n"
+                      "        for i in range(50):\n            os.write(fd, b'line\\n')\n            os.read(fd, 100)\n"
+                      "        os.write(fd, b'\\x03')\n        os.waitpid(pid, 0)\n        os.close(fd)\n"
+                      "for i in range(3):\n    if os.fork() == 0: talk()\ntime.sleep(30)"],
     ["dd", "if=/dev/zero", "of=/dev/null", "bs=64k"],
     ["sh", "-c", "while :; do echo x >/tmp/f; mv /tmp/f /tmp/g; cat /tmp/g /etc/passwd; rm /tmp/g; done"],
 ]
