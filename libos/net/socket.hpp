@@ -91,9 +91,13 @@ inline Res<SocketFile*> as_socket(File& file) {
 /// Errno of a wait that ended early: a timeout is EAGAIN, and a call with a timeout is not restarted (signal(7)).
 Errno wait_error(Errno error, u64 timeout);
 gate::Deadline deadline_of(u64 timeout);
+/// SIGPIPE, unless `flags` has MSG_NOSIGNAL.
+void broken_pipe(Thread& thread, u32 flags);
 
 /// The endpoint that a Unix address leads to, of this type. Errno::connrefused, Errno::prototype, errors of path walks.
 Res<EndpointRef> find_local(Thread& thread, const SocketAddress& address, SocketType type);
+/// As SO_PEERCRED tells of the calling process.
+SocketCredentials own_credentials(Thread& thread);
 /// Checks a Unix address: Errno::inval.
 Res<void> check_local(const SocketAddress& address);
 
