@@ -78,6 +78,26 @@ Res<FileRef> SocketFile::accept(Thread& thread, u32 open_flags, SocketAddress& p
     }
 }
 
+void SocketFile::take_back(Endpoint& accepted) {
+    Endpoint& mine = endpoint_;
+    bool gone = false;
+    {
+        Guard guard{mine.lock};
+        if (mine.state == SocketState::listening && mine.closed == 0) {
+            accepted.next_pending = mine.pending_first;
+            set_undoable(mine.lock, mine.pending_first, &accepted);
+            if (mine.pending_last == nullptr) set_undoable(mine.lock, mine.pending_last, &accepted);
+            set_undoable(mine.lock, mine.pending_count, mine.pending_count + 1);
+        } else {
+            gone = true;
+        }
+    }
+    if (gone)
+        accepted.close(true);
+    else
+        mine.queue.wake(kPollIn | kPollRdNorm);
+}
+
 Res<void> SocketFile::shutdown(u32 how) {
     Endpoint& mine = endpoint_;
     if (how > 2) return Failure{Errno::inval};

@@ -29,8 +29,19 @@ Res<i64> accept_on(Thread& thread, Arguments arguments, u32 flags) {
     SocketAddress peer;
     FileRef accepted = TRY(socket->accept(thread, open_flags(flags), peer));
     TRY(write_address(peer, arguments[1], arguments[2]));
-    u32 fd = TRY(thread.process->files->install(std::move(accepted), (flags & kSocketCloseOnExec) != 0));
-    return static_cast<i64>(fd);
+    // Without a descriptor for it the connection goes on waiting: it outlives its file then.
+    auto& fresh = static_cast<SocketFile&>(*accepted);
+    Endpoint& endpoint = fresh.endpoint();
+    fresh.lend(true);
+    fresh.reference();
+    auto fd = thread.process->files->install(std::move(accepted), (flags & kSocketCloseOnExec) != 0);
+    if (fd.ok())
+        fresh.lend(false);
+    else
+        socket->take_back(endpoint);
+    fresh.release();
+    if (!fd.ok()) return Failure{fd.error()};
+    return static_cast<i64>(fd.value());
 }
 
 }  // namespace

@@ -34,7 +34,9 @@ class SocketFile final : public File {
 public:
     /// Takes over a reference to the endpoint.
     SocketFile(Endpoint& endpoint, u32 flags) : endpoint_{endpoint} { status_flags = flags; }
-    ~SocketFile() override { endpoint_.close(); }
+    ~SocketFile() override {
+        if (lent_ == 0) endpoint_.close();
+    }
 
     FileKind kind() const override { return FileKind::socket; }
     Endpoint& endpoint() { return endpoint_; }
@@ -57,6 +59,10 @@ public:
     Res<void> connect(Thread& thread, const SocketAddress& address);
     /// The description of the next connection, with `open_flags` (O_NONBLOCK).
     Res<FileRef> accept(Thread& thread, u32 open_flags, SocketAddress& peer);
+    /// An accepted endpoint for which there was no descriptor waits again, the first of its queue.
+    void take_back(Endpoint& accepted);
+    /// While set the end of the file leaves its endpoint alone.
+    void lend(bool on) { lent_ = on ? 1 : 0; }
     Res<void> shutdown(u32 how);
     SocketAddress name() const;
     Res<SocketAddress> peer_name();
@@ -76,6 +82,7 @@ private:
     Res<void> finish_connect(Thread& thread);
 
     Endpoint& endpoint_;
+    u32 lent_ = 0;
 };
 
 /// Any of the supported families. Errors as socket(2).

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -46,5 +47,6 @@ int port_of(int fd);
 int option(int fd, int level, int name);
 
 void names(void), datagrams(void), packets(void), passing(void), credentials(void), backlog(void), ends(void);
-void beside(void), urgent(void), tcp(void), refused(void), states(void), udp(void), dual(void), options(void), readiness(void), sharing(void);
+void beside(void), urgent(void), tcp(void), refused(void), states(void), udp(void), dual(void), options(void),
+    readiness(void), sharing(void);
 void interfaces(void), transfers(void), beyond(void);

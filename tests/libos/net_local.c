@@ -327,6 +327,18 @@ void backlog(void) {
     close(listener);
     char byte;
     check(FAILS(read(fds[1], &byte, 1), ECONNRESET) && read(fds[1], &byte, 1) == 0, "never accepted");
+    // Without a free descriptor nobody is accepted, and nobody lost.
+    struct rlimit limit, before;
+    getrlimit(RLIMIT_NOFILE, &before);
+    int full = socket(AF_UNIX, SOCK_STREAM, 0), knocks = socket(AF_UNIX, SOCK_STREAM, 0);
+    size = local_name(&address, "@full of net");
+    bind(full, SA(&address), size), listen(full, 3), connect(knocks, SA(&address), size), write(knocks, "k", 1);
+    limit = before, limit.rlim_cur = knocks + 1;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    check(FAILS(accept(full, NULL, NULL), EMFILE), "EMFILE");
+    setrlimit(RLIMIT_NOFILE, &before);
+    int later = accept(full, NULL, NULL);
+    check(later >= 0 && read(later, &byte, 1) == 1, "accepted later");
     // A signal ends a wait.
     handle(SIGALRM, 0);
     child = CHILD({
