@@ -21,7 +21,9 @@ struct Request {
     host::LaunchOptions launch;  ///< run; its `view` also serves routes
     Stats stats = Stats::none;
     CrashReport crash_report = CrashReport::by_default;
-    bool trace_is_array = false;   ///< run: the trace is a JSON array, to be closed after the last process
+    bool trace_is_array = false;         ///< run: the trace is a JSON array, to be closed after the last process
+    std::vector<std::string> variables;  ///< run: each -e
+    bool clear_environment = false;
     bool json = false;             ///< routes, gate, syscalls, wall
     bool no_signal_scope = false;  ///< wall: the rules for kernels without Landlock's signal scope
 };

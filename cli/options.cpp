@@ -11,9 +11,9 @@
 
 #include "cli/call_set.hpp"
 #include "cli/command.hpp"
+#include "cli/environment.hpp"
 #include "cli/text.hpp"
 
-extern char** environ;
 extern "C" const char postern_syscalls_json[], postern_syscalls_json_end[];
 
 namespace postern::cli {
@@ -49,39 +49,6 @@ constexpr Stranger kStrangers[] = {
     {"--pids-limit", "Use --pids N."},
     {"--rootfs", "Use --root DIR."},
 };
-
-std::vector<std::string> default_environment() {
-    // What a program needs to find its way and to talk to the user. The rest may hold secrets: ask for it with -e.
-    static constexpr std::string_view kPassed[] = {"PATH", "HOME",     "USER",      "LOGNAME",  "SHELL", "LANG",
-                                                   "TERM", "LANGUAGE", "COLORTERM", "NO_COLOR", "TZ"};
-    std::vector<std::string> environment;
-    bool path = false;
-    for (char** entry = environ; *entry != nullptr; ++entry) {
-        std::string_view pair = *entry;
-        std::string_view name = pair.substr(0, pair.find('='));
-        bool passed = name.starts_with("LC_");
-        for (std::string_view known : kPassed) passed = passed || name == known;
-        if (!passed) continue;
-        path = path || name == "PATH";
-        environment.emplace_back(pair);
-    }
-    if (!path) environment.emplace_back("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    return environment;
-}
-
-/// "K=V" sets, "K" passes the caller's value (nothing when there is none), as docker.
-void set_variable(std::vector<std::string>& environment, const std::string& text) {
-    std::string name = text.substr(0, text.find('='));
-    std::string pair = text;
-    std::erase_if(environment,
-                  [&](const std::string& old) { return old.compare(0, name.size() + 1, name + "=") == 0; });
-    if (text.find('=') == std::string::npos) {
-        const char* value = getenv(name.c_str());
-        if (value == nullptr) return;
-        pair = name + "=" + value;
-    }
-    environment.push_back(pair);
-}
 
 [[noreturn]] void refuse(const std::string& option, const std::string& value, const char* wanted) {
     throw CLI::ValidationError(option, "'" + value + "' is not " + wanted);
@@ -177,18 +144,20 @@ void add_run_options(CLI::App& app, Request& request) {
     add_view_options(app, request);
     app.add_option_function<std::vector<std::string>>(
            "-e,--env",
-           [&launch](const std::vector<std::string>& values) {
-               for (const std::string& value : values) {
+           [&request](const std::vector<std::string>& values) {
+               for (const std::string& value : values)
                    if (value.empty() || value[0] == '=') refuse("-e", value, "NAME=VALUE or NAME");
-                   set_variable(launch.environment, value);
-               }
+               request.variables = values;
            },
-           "set a variable, or pass the caller's. By default PATH, HOME, USER, LOGNAME, SHELL, LANG, LANGUAGE, LC_*, "
-           "TERM, COLORTERM, NO_COLOR and TZ are passed")
+           "set a variable, or pass the caller's. By default all are passed but those whose names look like secrets "
+           "(*TOKEN*, *PASSWORD*, *_KEY, AWS_*, SSH_AUTH_SOCK, ...)")
         ->type_name("NAME[=VALUE]")
         ->expected(1)
         ->allow_extra_args(false)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    app.add_flag("--clear-env,--clearenv", request.clear_environment,
+                 "pass PATH, HOME, USER, LOGNAME, SHELL, LANG, LANGUAGE, LC_*, TERM, COLORTERM, NO_COLOR and TZ only, "
+                 "and what -e names");
     app.add_flag("-i,--interactive", launch.keep_stdin,
                  "hand on standard input even if it is a terminal (files and pipes always are)");
     app.add_flag("-t,--tty", launch.terminal,
@@ -437,7 +406,6 @@ Parsed parse(const Subcommand& command, std::span<char* const> arguments, Reques
     app.add_flag("-h,--help", wants_help, "this text");
     const Synopsis& entry = synopsis(command.name);
     if (command.name == "run") {
-        request.launch.environment = default_environment();
         add_run_options(app, request);
     } else {
         app.add_flag("--json", request.json, "as JSON");
@@ -471,6 +439,7 @@ Parsed parse(const Subcommand& command, std::span<char* const> arguments, Reques
         return Parsed::failed;
     }
     request.launch.program = std::move(program);
+    request.launch.environment = make_environment(request.clear_environment, request.variables);
     return Parsed::go_on;
 }
 

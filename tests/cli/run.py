@@ -273,9 +273,20 @@ class Examples(Case):
 
 class Environment(Case):
     def test_default_variables(self):
-        outcome = run("--", "env", env={"SECRET_TOKEN": "x", "LC_ALL": "C", "USER": "someone"})
+        secrets = ["SECRET_TOKEN", "github_token", "DB_PASSWORD", "AWS_REGION", "MY_API_KEY", "SIGNING_KEY", "SSH_AUTH_SOCK"]
+        outside = ["TMPDIR", "XDG_RUNTIME_DIR"]
+        outcome = run("--", "env", env={"LC_ALL": "C", "USER": "someone", "PLAIN": "p", "KEYBOARD": "k", "TOKE": "t",
+                                        **{name: "x" for name in secrets + outside}})
         self.expect(outcome)
-        self.assertNotIn("SECRET_TOKEN", outcome.out)
+        for name in secrets + outside:
+            self.assertNotIn(name + "=", outcome.out)
+        for pair in ("PLAIN=p", "KEYBOARD=k", "TOKE=t"):
+            self.assertIn(pair + "\n", outcome.out)
+        self.expect(run("-e", "DB_PASSWORD", "-e", "TMPDIR=/t", "--", "sh", "-c", "echo $DB_PASSWORD $TMPDIR",
+                        env={"DB_PASSWORD": "x"}), 0, "x /t\n")
+        outcome = run("-e", "PLAIN", "--clear-env", "--", "env", env={"LC_ALL": "C", "USER": "someone", "PLAIN": "p", "OTHER": "o"})
+        self.assertIn("PLAIN=p\n", outcome.out)
+        self.assertNotIn("OTHER=", outcome.out)
         self.assertIn("LC_ALL=C\n", outcome.out)
         self.assertIn("USER=someone\n", outcome.out)
         self.assertIn("HOME=", outcome.out)
