@@ -267,7 +267,8 @@ private:
         if (number < kUnwindRegisters) row.registers[number] = {rule, value};  // vector registers do not matter here
     }
     i64 factored(Reader& in, bool is_signed) {
-        return (is_signed ? in.signed_leb() : static_cast<i64>(in.unsigned_leb())) * description_.data_factor;
+        u64 value = is_signed ? static_cast<u64>(in.signed_leb()) : in.unsigned_leb();
+        return static_cast<i64>(value * static_cast<u64>(description_.data_factor));
     }
     i64 skip_block(Reader& in) {
         u64 place = in.at();

@@ -137,8 +137,7 @@ void Endpoint::forget_outstanding(u64 charge) {
 // Readiness ------------------------------------------------------------------------------------------------------
 
 u32 Endpoint::poll() {
-    const auto now = static_cast<SocketState>(
-        __atomic_load_n(reinterpret_cast<const u64*>(&state), __ATOMIC_ACQUIRE));
+    const auto now = static_cast<SocketState>(__atomic_load_n(reinterpret_cast<const u64*>(&state), __ATOMIC_ACQUIRE));
     u32 bits = 0;
     if (__atomic_load_n(&error, __ATOMIC_ACQUIRE) != 0) bits |= kPollErr;
     if (now == SocketState::listening) {

@@ -102,6 +102,7 @@ struct Thread {
     u32 io_priority = 0;         ///< ioprio_set(2)
     u32 timer_slack = 50000, default_timer_slack = 50000;
     Tracing* tracing = nullptr;           ///< arena; ptrace/tracing.hpp: somebody traces the thread
+    Tracing* visitor = nullptr;           ///< arena; a letter for a thread that runs: it looks when it is interrupted
     RecentCalls* recent_calls = nullptr;  ///< private heap; for the report of a crash, where that is asked for
 };
 
@@ -137,7 +138,7 @@ struct Process {
     static constexpr u32 kAuxiliaryWords = 64;
     u64 auxiliary[kAuxiliaryWords] = {};  ///< the auxiliary vector as the program got it: /proc/PID/auxv
     u32 auxiliary_count = 0;              ///< words of it
-    u64 start_stack = 0;  ///< where the program found its argument count: /proc/PID/auxv lies above
+    u64 start_stack = 0;                  ///< where the program found its argument count: /proc/PID/auxv lies above
     u32 dumpable = 1, no_new_privileges = 0, child_subreaper = 0, parent_death_signal = 0;
     u32 personality = 0;
     u32 did_exec = 0;
@@ -160,14 +161,14 @@ struct Process {
     u32 is_context = 0;      ///< a vfork context: shares its picoprocess with its parent
     u64 cpu_time = 0;        ///< nanoseconds, final, once a zombie
     u64 io_reserved[4] = {};
-    u32 traced_threads = 0;  ///< threads of this process that somebody traces
-    u32 tracees = 0;         ///< threads that this process traces
+    u32 traced_threads = 0;                ///< threads of this process that somebody traces
+    u32 tracees = 0;                       ///< threads that this process traces
     TraceNotice* trace_notices = nullptr;  ///< ends of tracees that are no children, to be waited for; table lock
-    u64 terminal = 0;                 ///< controlling terminal: Terminal::id, 0 or stale: none (tty/terminal.hpp)
-    u32 terminal_old_group = 0;       ///< of a session leader whose terminal hung up: its last foreground group
-    PidHandle* pid_handle = nullptr;  ///< what pidfds of it refer to; null: it has none
-    u32 uses = 0;                     ///< ProcessUse bits
-    i32 oom_score_adjustment = 0;     ///< /proc/PID/oom_score_adj: stored only
+    u64 terminal = 0;                      ///< controlling terminal: Terminal::id, 0 or stale: none (tty/terminal.hpp)
+    u32 terminal_old_group = 0;            ///< of a session leader whose terminal hung up: its last foreground group
+    PidHandle* pid_handle = nullptr;       ///< what pidfds of it refer to; null: it has none
+    u32 uses = 0;                          ///< ProcessUse bits
+    i32 oom_score_adjustment = 0;          ///< /proc/PID/oom_score_adj: stored only
 };
 
 /// A vfork context's handles are its parent's own: closing the last descriptor closes no handle.

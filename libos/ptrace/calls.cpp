@@ -139,23 +139,75 @@ Res<void> poke(Thread& caller, u32 tid, u64 address, const void* data, u32 size)
         [](Tracing&) {});
 }
 
-/// Any of the stopped threads of the tracee's process, `tid` itself if it is one. Table lock is held.
-Res<u32> stopped_thread(Thread& caller, u32 number) {
+/// Leaves a letter with a thread that runs or sleeps, and interrupts it to look. Table lock is not held.
+Res<void> visit(Thread& caller, u32 tid, TraceLetter what, u64 address, void* data, u32 size) {
+    constexpr u32 kPatience = 100;  // of 50 ms
+    Tracing* letter = TRY(arena::create<Tracing>());
+    letter->visit = 1;
+    letter->letter = what;
+    letter->address = address;
+    letter->size = size;
+    if (what == TraceLetter::poke) memcpy(letter->data, data, size);
+    bool left = false;
+    for (u32 tries = 0; tries < kPatience; ++tries) {
+        {
+            Guard guard{process_table_lock()};
+            Thread* thread = find_thread_locked(tid);
+            bool there =
+                thread != nullptr && thread->process != nullptr && thread->process->state != ProcessState::zombie;
+            Tracing* none = nullptr;
+            if (there && !left)
+                left = __atomic_compare_exchange_n(&thread->visitor, &none, letter, false, __ATOMIC_SEQ_CST,
+                                                   __ATOMIC_SEQ_CST);
+            if (!there) break;
+            if (left && letter->answered == 0) g_gate->DkThreadInterrupt(thread->token);
+        }
+        if (letter->answered == 0) {
+            gate::Err error = g_gate->DkAddressWait(const_cast<u32*>(&letter->answered), 0,
+                                                    monotonic_now() + 50'000'000, gate::kAddressShared);
+            if (error == gate::Err::interrupted) take_interrupts();
+        }
+        if (letter->answered != 0) {
+            Res<void> result{};
+            if (letter->error != 0)
+                result = Failure{Errno::fault};
+            else if (what == TraceLetter::peek)
+                memcpy(data, letter->data, size);
+            arena::destroy(letter);
+            return result;
+        }
+        if ((caller.attention & kAttentionExit) != 0) break;
+    }
+    Guard guard{process_table_lock()};
+    Thread* thread = find_thread_locked(tid);
+    Tracing* mine = letter;
+    // Who has taken the letter and died with it leaves it lying.
+    if (!left || (thread != nullptr && __atomic_compare_exchange_n(&thread->visitor, &mine, nullptr, false,
+                                                                   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)))
+        arena::destroy(letter);
+    return Failure{Errno::srch};
+}
+
+/// Whom to ask for memory of the process: a thread that the caller has stopped, else any. Table lock is held.
+Res<u32> thread_to_ask(Thread& caller, u32 number, bool& stopped) {
     Thread* named = find_thread_locked(number);
     if (named == nullptr || named->process == nullptr) return Failure{Errno::srch};
     Process& process = *named->process;
     for (Thread* thread = process.threads.front(); thread != nullptr; thread = process.threads.next(*thread))
         if (thread->tracing != nullptr && thread->tracing->tracer == caller.process && thread->tracing->stopped != 0)
             return thread->tid;
-    return Failure{Errno::perm};
+    if (!may_look_into(*caller.process, process)) return Failure{Errno::perm};
+    stopped = false;
+    return process.threads.front() != nullptr ? process.threads.front()->tid : number;
 }
 
 template <class Step>
 Res<usize> in_steps(Thread& caller, u32 number, u64 address, usize size, Step step) {
     u32 tid;
+    bool stopped = true;
     {
         Guard guard{process_table_lock()};
-        tid = TRY(stopped_thread(caller, number));
+        tid = TRY(thread_to_ask(caller, number, stopped));
     }
     usize done = 0;
     while (done < size) {
@@ -163,7 +215,7 @@ Res<usize> in_steps(Thread& caller, u32 number, u64 address, usize size, Step st
         u64 left_of_page = kPageSize - (address + done) % kPageSize;
         usize count = size - done < sizeof(Tracing::data) ? size - done : sizeof(Tracing::data);
         if (count > left_of_page) count = static_cast<usize>(left_of_page);
-        auto result = step(tid, address + done, done, static_cast<u32>(count));
+        auto result = step(stopped, tid, address + done, done, static_cast<u32>(count));
         if (!result.ok()) {
             if (done != 0) break;
             return Failure{result.error() == Errno::io ? Errno::fault : result.error()};
@@ -253,12 +305,14 @@ Res<i64> register_set(Thread& caller, u32 tid, u64 kind, u64 vector_address, boo
         UserRegisters registers;
         {
             Guard guard{process_table_lock()};
-            registers = registers_of(*TRY(find_stopped(caller, tid))->tracing);
+            Thread* thread = TRY(find_stopped(caller, tid));
+            registers = registers_of(*thread->tracing);
         }
         if (set) {
             TRY(copy_in(&registers, vector.base, size));
             Guard guard{process_table_lock()};
-            TRY(set_registers(*TRY(find_stopped(caller, tid))->tracing, registers));
+            Thread* thread = TRY(find_stopped(caller, tid));
+            TRY(set_registers(*thread->tracing, registers));
         }
         memcpy(bytes, &registers, sizeof registers);
     } else {
@@ -290,7 +344,8 @@ Res<i64> call_info(Thread& caller, u32 tid, u64 size, u64 address) {
     u64 length = 24;
     {
         Guard guard{process_table_lock()};
-        const Tracing& tracing = *TRY(find_stopped(caller, tid))->tracing;
+        Thread* thread = TRY(find_stopped(caller, tid));
+        const Tracing& tracing = *thread->tracing;
         const gate::Frame& f = tracing.frame;
         info.arch = 0xc000003e;  // AUDIT_ARCH_X86_64
         info.instruction = f.rip;
@@ -314,7 +369,8 @@ Res<i64> call_info(Thread& caller, u32 tid, u64 size, u64 address) {
 Res<i64> user_area(Thread& caller, u32 tid, u64 offset, u64 data, bool set) {
     if (offset % 8 != 0 || offset >= kUserAreaSize) return Failure{Errno::io};
     Guard guard{process_table_lock()};
-    Tracing& tracing = *TRY(find_stopped(caller, tid))->tracing;
+    Thread* thread = TRY(find_stopped(caller, tid));
+    Tracing& tracing = *thread->tracing;
     UserRegisters registers = registers_of(tracing);
     u64* words = reinterpret_cast<u64*>(&registers);
     if (!set) {
@@ -371,8 +427,10 @@ Res<usize> trace_read(Thread& caller, u32 tid, u64 address, void* data, usize si
         usize got = copy_in_some(data, address, size);
         return got != 0 || size == 0 ? Res<usize>{got} : Res<usize>{Failure{Errno::fault}};
     }
-    return in_steps(caller, tid, address, size, [&](u32 thread, u64 at, usize done, u32 count) {
-        return peek(caller, thread, at, static_cast<u8*>(data) + done, count);
+    return in_steps(caller, tid, address, size, [&](bool stopped, u32 thread, u64 at, usize done, u32 count) {
+        u8* bytes = static_cast<u8*>(data) + done;
+        return stopped ? peek(caller, thread, at, bytes, count)
+                       : visit(caller, thread, TraceLetter::peek, at, bytes, count);
     });
 }
 
@@ -381,8 +439,10 @@ Res<usize> trace_write(Thread& caller, u32 tid, u64 address, const void* data, u
         usize got = copy_out_some(address, data, size);
         return got != 0 || size == 0 ? Res<usize>{got} : Res<usize>{Failure{Errno::fault}};
     }
-    return in_steps(caller, tid, address, size, [&](u32 thread, u64 at, usize done, u32 count) {
-        return poke(caller, thread, at, static_cast<const u8*>(data) + done, count);
+    return in_steps(caller, tid, address, size, [&](bool stopped, u32 thread, u64 at, usize done, u32 count) {
+        u8* bytes = const_cast<u8*>(static_cast<const u8*>(data)) + done;
+        return stopped ? poke(caller, thread, at, bytes, count)
+                       : visit(caller, thread, TraceLetter::poke, at, bytes, count);
     });
 }
 
@@ -432,7 +492,8 @@ Res<i64> sys_ptrace(Thread& caller, Arguments arguments) {
             if (request == kSetRegisters) TRY(copy_in(&registers, data, sizeof registers));
             {
                 Guard guard{process_table_lock()};
-                Tracing& tracing = *TRY(find_stopped(caller, tid))->tracing;
+                Thread* thread = TRY(find_stopped(caller, tid));
+                Tracing& tracing = *thread->tracing;
                 if (request == kSetRegisters) {
                     TRY(set_registers(tracing, registers));
                     return 0;

@@ -124,10 +124,7 @@ Res<FileRef> open_process_memory(Thread& caller, u32 pid, u32 open_flags) {
         Guard guard{process_table_lock()};
         Process* process = find_process_locked(pid);
         if (process == nullptr) return Failure{Errno::srch};
-        bool mine = false;
-        for (Thread* thread = process->threads.front(); thread != nullptr; thread = process->threads.next(*thread))
-            mine = mine || (thread->tracing != nullptr && thread->tracing->tracer == caller.process);
-        if (!mine) return Failure{Errno::acces};
+        if (!may_look_into(*caller.process, *process)) return Failure{Errno::acces};
     }
     auto* file = TRY(make_file<MemoryFile>(pid));
     file->status_flags = open_flags;

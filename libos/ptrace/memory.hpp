@@ -6,12 +6,12 @@
 
 namespace postern::libos {
 
-/// Bytes of the caller's own memory, or of its stopped tracee's, from `address` on: how many could be read or written.
-/// Errno::srch, Errno::perm: it may not look there; Errno::fault: not even the first.
+/// Bytes of the memory of the caller or of a process that it may look into, from `address` on: how many could be read
+/// or written. Errno::srch, Errno::perm: it may not look there; Errno::fault: not even the first.
 Res<usize> trace_read(Thread& caller, u32 tid, u64 address, void* data, usize size);
 Res<usize> trace_write(Thread& caller, u32 tid, u64 address, const void* data, usize size);
 
-/// An open /proc/PID/mem. Errno::acces: neither the caller's own nor its tracee's.
+/// An open /proc/PID/mem. Errno::acces: it may not look there.
 Res<FileRef> open_process_memory(Thread& caller, u32 pid, u32 open_flags);
 
 }  // namespace postern::libos

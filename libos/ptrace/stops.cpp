@@ -33,8 +33,9 @@ void tell(Process& tracer, const Thread& thread, i32 code, i32 status) {
 }
 
 /// Writes program memory that the program itself may not write: breakpoints.
-bool poke(Process& process, u64 address, const void* data, usize size) {
+bool poke(Process& process, u64 address, const void* data, usize size, bool visit) {
     if (copy_out(address, data, size).ok()) return true;
+    if (visit) return false;
     u64 start = page_floor(address), end = page_ceil(address + size);
     u32 prot = process.space->protection_at(address);
     if (prot == 0) return false;
@@ -46,6 +47,7 @@ bool poke(Process& process, u64 address, const void* data, usize size) {
 }
 
 void answer_letter(Thread& thread, Tracing& tracing) {
+    if (tracing.letter == TraceLetter::none) return;  // the last answer may not have been read yet
     tracing.error = 0;
     u32 size = tracing.size < sizeof tracing.data ? tracing.size : sizeof tracing.data;
     switch (tracing.letter) {
@@ -54,7 +56,7 @@ void answer_letter(Thread& thread, Tracing& tracing) {
             if (copy_in_some(tracing.data, tracing.address, size) != size) tracing.error = 1;
             break;
         case TraceLetter::poke:
-            if (!poke(*thread.process, tracing.address, tracing.data, size)) tracing.error = 1;
+            if (!poke(*thread.process, tracing.address, tracing.data, size, tracing.visit != 0)) tracing.error = 1;
             break;
         // The vector state is live in the processor while the library OS runs.
         case TraceLetter::save_vectors: asm volatile("fxsave64 (%0)" ::"r"(tracing.data) : "memory"); break;
@@ -145,6 +147,11 @@ u32 trace_stop(Thread& thread, gate::Frame& frame, TraceStop kind, u32 status, u
     if (tracing.mode == TraceResume::single_step) frame.flags |= kTrapFlag;
     if (tracing.tracer == nullptr) let_go(thread);
     return deliver;
+}
+
+void answer_visitor(Thread& thread) {
+    if (Tracing* letter = __atomic_exchange_n(&thread.visitor, nullptr, __ATOMIC_SEQ_CST))
+        answer_letter(thread, *letter);
 }
 
 bool trace_signal(Thread& thread, gate::Frame& frame, SignalInfo& info) {

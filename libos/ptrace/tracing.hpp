@@ -57,7 +57,8 @@ struct Tracing {
     volatile TraceResume command = TraceResume::none;  ///< how to go on
     TraceResume mode = TraceResume::go_on;             ///< how it went on last
     u32 deliver = 0;                                   ///< signal to go on with
-    u32 interrupt = 0;                                 ///< PTRACE_INTERRUPT is owed
+    u32 visit = 0;      ///< only a letter: the thread runs, and the program's own rights to its memory count
+    u32 interrupt = 0;  ///< PTRACE_INTERRUPT is owed
     u32 starting = 0;   ///< a child that is traced from its start: its first stop has not been
     gate::Frame frame;  ///< valid while stopped
     u64 fs_base = 0;
@@ -94,6 +95,9 @@ void trace_call_entry(Thread& thread, gate::Frame& frame);
 void trace_call_exit(Thread& thread, gate::Frame& frame);
 /// After a call, when single steps are wanted: the processor's trap is lost inside.
 void trace_step(Thread& thread, gate::Frame& frame);
+
+/// On every interruption: answers a letter that came without a stop.
+void answer_visitor(Thread& thread);
 
 /// fork: the child, not in the table yet, is traced too if its parent's tracer wants that. `event`: how it was made.
 void trace_inherit(Thread& child, const Thread& parent, TraceEvent event);

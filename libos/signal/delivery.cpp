@@ -281,6 +281,8 @@ void take_interrupts() {
     // The flag first: a request that arrives in between raises it again, for nothing at worst.
     control->pending = 0;
     serve_requests(__atomic_exchange_n(&control->external, 0, __ATOMIC_SEQ_CST));
+    Thread* thread = static_cast<Thread*>(control->context);
+    if (thread != nullptr && thread->visitor != nullptr) answer_visitor(*thread);
 }
 
 void serve_exception(gate::Frame* frame, const gate::ExceptionInfo* info) {
@@ -289,6 +291,7 @@ void serve_exception(gate::Frame* frame, const gate::ExceptionInfo* info) {
     Thread& thread = *context;
     if (info->kind == gate::ExceptionKind::interrupt) {
         serve_requests(info->external | __atomic_exchange_n(&gate::thread_control()->external, 0, __ATOMIC_SEQ_CST));
+        if (thread.visitor != nullptr) answer_visitor(thread);
     } else if (info->kind != gate::ExceptionKind::none) {
         frame->original_rax = gate::kNoSystemCall;
         gate::ExceptionInfo fault = *info;

@@ -42,6 +42,9 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, size_t size) {
     switch (data[0] % 4) {
         case 0: check_volume(text); break;
         case 1: {
+            // The C library's regular expressions are not what is to be tested, and some take it for ever.
+            for (char& letter : text)
+                if (letter == '/') letter = '_';
             std::string error;
             auto set = cli::parse_call_set(text, kTable, error);
             if (!set && error.empty()) abort();

@@ -166,10 +166,47 @@ static void memory(void) {
     CHECK(trace(PTRACE_SETFPREGS, pid, 0, &vectors) == 0);
     struct user_regs_struct registers;
     struct iovec set = {&registers, sizeof registers};
-    CHECK(trace(PTRACE_GETREGSET, pid, NUMBER(1), &set) == 0 && set.iov_len == sizeof registers && registers.cs == 0x33);
+    CHECK(trace(PTRACE_GETREGSET, pid, NUMBER(1), &set) == 0 && set.iov_len == sizeof registers &&
+          registers.cs == 0x33);
     go(PTRACE_CONT, pid, 0);
     int status = wait_status(pid);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 45);
+}
+
+/// Without a stop: the other side computes, or sleeps in a call.
+static void visiting(void) {
+    for (int sleeps = 0; sleeps < 2; ++sleeps) {
+        int pipes[2];
+        CHECK(pipe(pipes) == 0);
+        pid_t pid = fork();
+        if (pid == 0) {
+            char byte;
+            word = 50 + sleeps;
+            write(pipes[1], "", 1);
+            close(pipes[1]);
+            while (!sleeps && word != 99) {
+            }
+            read(pipes[0], &byte, 1);
+            read(pipes[0], &byte, 1);
+            _exit((int)word);
+        }
+        char byte;
+        long value = 0;
+        if (!sleeps) CHECK(read(pipes[0], &byte, 1) == 1);
+        if (sleeps) usleep(100000);
+        struct iovec local = {&value, sizeof value}, remote = {(void*)&word, sizeof word};
+        CHECK(syscall(SYS_process_vm_readv, pid, &local, 1, &remote, 1, 0) == sizeof value && value == 50 + sleeps);
+        value = 99;
+        CHECK(syscall(SYS_process_vm_writev, pid, &local, 1, &remote, 1, 0) == sizeof value);
+        remote.iov_base = NUMBER(8);
+        CHECK(syscall(SYS_process_vm_readv, pid, &local, 1, &remote, 1, 0) == -1 && errno == EFAULT);
+        CHECK(syscall(SYS_process_vm_readv, 999999, &local, 1, &remote, 1, 0) == -1 && errno == ESRCH);
+        CHECK(syscall(SYS_process_vm_readv, pid, &local, 1, &remote, 1, 1) == -1 && errno == EINVAL);
+        close(pipes[1]);
+        int status = wait_status(pid);
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 99);
+        close(pipes[0]);
+    }
 }
 
 // Signals ----------------------------------------------------------------------------------------------------------
@@ -210,7 +247,8 @@ static void signals(void) {
     pid = traced(raise_some);
     CHECK(waitpid(pid, &status, WNOHANG) == 0);
     go(PTRACE_CONT, pid, 0);
-    CHECK(waitid(P_PID, pid, &info, WSTOPPED | WEXITED) == 0 && info.si_code == CLD_TRAPPED && info.si_status == SIGUSR1);
+    CHECK(waitid(P_PID, pid, &info, WSTOPPED | WEXITED) == 0 && info.si_code == CLD_TRAPPED &&
+          info.si_status == SIGUSR1);
     kill_and_reap(pid);
 }
 
@@ -460,8 +498,9 @@ static void threads(void) {
 static const struct {
     const char* name;
     void (*run)(void);
-} kParts[] = {{"calls", calls},   {"memory", memory},       {"signals", signals}, {"steps", steps},    {"breakpoints", breakpoints},
-              {"events", events}, {"attaching", attaching}, {"ends", ends},       {"threads", threads}};
+} kParts[] = {{"calls", calls}, {"memory", memory},           {"visiting", visiting}, {"signals", signals},
+              {"steps", steps}, {"breakpoints", breakpoints}, {"events", events},     {"attaching", attaching},
+              {"ends", ends},   {"threads", threads}};
 
 int main(int count, char** words) {
     setvbuf(stdout, NULL, _IONBF, 0);

@@ -19,8 +19,8 @@ struct ThreadArea {
     u32 nudges;      ///< kick signals on their way that only mean "look again" and are no interrupts
     u32 in_handler;
     u32 stepping;  ///< a single step is on its way back to the program
-    u32 parent;  ///< of this forked process's first thread: the parent's host number, 0: none, or its code differs
-    u32 traps;   ///< system calls that came by SIGSYS since the process began, for --stats
+    u32 parent;    ///< of this forked process's first thread: the parent's host number, 0: none, or its code differs
+    u32 traps;     ///< system calls that came by SIGSYS since the process began, for --stats
 };
 
 inline ThreadArea& thread_area(u32 index) {
