@@ -422,6 +422,16 @@ bool alone_in_picoprocess() {
     return true;
 }
 
+/// In a fresh picoprocess. False: the forking one was killed by the host before it knew, and the child was buried with
+/// it as one that had never been born.
+bool claim(Process& child, u32 pid) {
+    if (*const_cast<volatile u32*>(&child.pid) != pid) return false;
+    ProcessState state = ProcessState::starting;
+    return __atomic_compare_exchange_n(&child.state, &state, ProcessState::running, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST) ||
+           state == ProcessState::running || state == ProcessState::stopped;
+}
+
 }  // namespace
 
 Res<void> fork_picoprocess(Process& parent, Process& child, Thread& child_thread, bool with_program,
@@ -433,8 +443,14 @@ Res<void> fork_picoprocess(Process& parent, Process& child, Thread& child_thread
     space.forked(child);
     if (!alone) locks_before_fork();
     result.flags = with_program ? 0 : u32{gate::kForkBare};
+    child.forker_id = parent.carrier_id;
     gate::Err error = g_gate->DkProcessFork(&result);
     if (error == gate::Err::ok && result.is_child != 0) {
+        if (!claim(child, pid)) {
+            constexpr u32 kKilled = 128 + kSigKill;
+            g_gate->DkProcessExit(kKilled);
+            __builtin_unreachable();
+        }
         if (!alone) {
             locks_after_fork_child();
             space.lock().reset_after_fork();

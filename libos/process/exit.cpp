@@ -225,6 +225,18 @@ void bury(Process& process) {
 
 }  // namespace
 
+namespace {
+
+/// A child whose fork the dead picoprocess had begun. Should it be born all the same, it finds this out and ends.
+bool never_born(Process& process, u32 dead) {
+    if (process.carrier_id != 0 || process.forker_id != dead) return false;
+    ProcessState state = ProcessState::starting;
+    return __atomic_compare_exchange_n(&process.state, &state, ProcessState::zombie, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST);
+}
+
+}  // namespace
+
 void collect_deaths() {
     const volatile u32* deaths = g_parameters->deaths;
     if (deaths == nullptr) return;
@@ -240,7 +252,7 @@ void collect_deaths() {
         for (Process* process = table.processes.front(); process != nullptr;) {
             Process* next = table.processes.next(*process);
             bool its_own = process->carrier_id == dead && process->state != ProcessState::zombie;
-            if (its_own && dead != 0) {
+            if (dead != 0 && (its_own || never_born(*process, dead))) {
                 bury(*process);
                 next = table.processes.front();  // relatives may be gone too: from the start again
             }

@@ -158,6 +158,7 @@ struct Process {
     u32 stop_signal = 0;
     u32 queued_signals = 0;  ///< against RLIMIT_SIGPENDING
     u32 carrier_id = 0;      ///< host number of the picoprocess that runs it; differs from host_id for vfork
+    u32 forker_id = 0;       ///< host number of the picoprocess that forks it, until it runs
     u32 is_context = 0;      ///< a vfork context: shares its picoprocess with its parent
     u64 cpu_time = 0;        ///< nanoseconds, final, once a zombie
     u64 io_reserved[4] = {};
