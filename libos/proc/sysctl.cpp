@@ -279,8 +279,49 @@ constexpr Node kFs[] = {
     file("protected_hardlinks", constant<"1\n">),
     file("protected_symlinks", constant<"1\n">),
 };
-constexpr Node kCore[] = {file("somaxconn", constant<"4096\n">)};
-constexpr Node kNetwork[] = {directory("core", kCore)};
+// What libos/net does; nothing of it can be set.
+constexpr Node kCore[] = {
+    file("optmem_max", constant<"131072\n">),   file("rmem_default", constant<"212992\n">),
+    file("rmem_max", constant<"212992\n">),     file("somaxconn", constant<"4096\n">),
+    file("wmem_default", constant<"212992\n">), file("wmem_max", constant<"212992\n">),
+};
+constexpr Node kInternet[] = {
+    file("ip_default_ttl", constant<"64\n">),
+    file("ip_forward", constant<"0\n">),
+    file("ip_local_port_range", constant<"32768\t60999\n">),
+    file("ip_nonlocal_bind", constant<"0\n">),
+    file("ip_unprivileged_port_start", constant<"1024\n">),
+    file("tcp_available_congestion_control", constant<"reno cubic\n">),
+    file("tcp_congestion_control", constant<"cubic\n">),
+    file("tcp_fin_timeout", constant<"60\n">),
+    file("tcp_keepalive_intvl", constant<"75\n">),
+    file("tcp_keepalive_probes", constant<"9\n">),
+    file("tcp_keepalive_time", constant<"7200\n">),
+    file("tcp_max_syn_backlog", constant<"4096\n">),
+    file("tcp_rmem", constant<"4096\t131072\t6291456\n">),
+    file("tcp_syn_retries", constant<"6\n">),
+    file("tcp_wmem", constant<"4096\t16384\t4194304\n">),
+};
+constexpr Node kInternet6Loopback[] = {file("disable_ipv6", constant<"0\n">)};
+constexpr Node kInternet6Interfaces[] = {directory("all", kInternet6Loopback), directory("default", kInternet6Loopback),
+                                         directory("lo", kInternet6Loopback)};
+constexpr Node kInternet6[] = {file("bindv6only", constant<"0\n">), directory("conf", kInternet6Interfaces)};
+constexpr Node kUnixSockets[] = {file("max_dgram_qlen", constant<"10\n">)};
+constexpr Node kNetwork[] = {directory("core", kCore), directory("ipv4", kInternet), directory("ipv6", kInternet6),
+                             directory("unix", kUnixSockets)};
+
+constexpr Node kLoopback[] = {
+    file("address", constant<"00:00:00:00:00:00\n">),
+    file("carrier", constant<"1\n">),
+    file("flags", constant<"0x9\n">),
+    file("ifindex", constant<"1\n">),
+    file("mtu", constant<"65536\n">),
+    file("operstate", constant<"unknown\n">),
+    file("tx_queue_len", constant<"1000\n">),
+    file("type", constant<"772\n">),
+};
+constexpr Node kInterfaces[] = {directory("lo", kLoopback)};
+constexpr Node kClasses[] = {directory("net", kInterfaces)};
 
 constexpr Node kCpu[] = {
     file("kernel_max", constant<"8191\n">), file("offline", constant<"\n">),   file("online", write_processors),
@@ -302,9 +343,12 @@ constexpr Node kMm[] = {directory("transparent_hugepage", kHugePages)};
 constexpr Node kSysKernel[] = {directory("mm", kMm)};
 constexpr Node kSysFs[] = {empty("cgroup")};
 constexpr Node kSysNodes[] = {
-    empty("block"),          empty("bus"),
-    empty("class"),          directory("devices", kDevices),
-    directory("fs", kSysFs), directory("kernel", kSysKernel),
+    empty("block"),
+    empty("bus"),
+    directory("class", kClasses),
+    directory("devices", kDevices),
+    directory("fs", kSysFs),
+    directory("kernel", kSysKernel),
 };
 
 }  // namespace
