@@ -102,6 +102,9 @@ public:
 
     /// A fresh description of the same object, for opening /proc/PID/fd/N. Default: by inode, else by path, else ENXIO.
     virtual Res<class FileRef> reopen(Thread& thread, u32 open_flags);
+    /// Is this, as it was opened, the object with these st_dev and st_ino? For a file that came over a socket and is
+    /// opened anew by its path.
+    virtual bool is_object(u64, u64) const { return true; }
     /// A fault inside a mapping of this file at `offset`: makes the page at `address` accessible if it is part of the
     /// file by now. Errno::io: it lies behind the end (SIGBUS). Default: Errno::fault (SIGSEGV).
     virtual Res<void> fault_in(u64 address, u64 offset, u32 prot, bool shared);

@@ -28,6 +28,9 @@ public:
     Res<void> stat(Thread& thread, Stat& stat) override;
     Res<void> map(u64 address, u64 size, u64 offset, u32 prot, bool shared) override;
     void close_local() override;
+    bool is_object(u64 volume, u64 identity) const override {
+        return attributes_.volume == volume && attributes_.identity == identity;
+    }
     const gate::Attributes& attributes() const { return attributes_; }
     /// Closing keeps the handle for the next open of `name`. `serial`: of the file's earlier life, 0: none.
     void keep_as(const KnownName* name, u64 serial) {
@@ -63,6 +66,9 @@ public:
     Res<void> stat(Thread& thread, Stat& stat) override;
     Res<void> visit_directory(Thread& thread, u64 position, DirectoryVisitor& visitor) override;
     void close_local() override;
+    bool is_object(u64 volume, u64 identity) const override {
+        return attributes_.volume == volume && attributes_.identity == identity;
+    }
     /// The directory lies on an immutable route: its listing is kept, or is there already.
     void know_as(const KnownName* name) {
         name_ = name;

@@ -23,6 +23,22 @@ Res<void> check_credentials(Thread& thread, const SocketCredentials& claimed) {
     return {};
 }
 
+/// The file for the descriptors of this process. Handles of the host's belong to one picoprocess and its children: what
+/// another one opened is opened here by its path, at the same offset, which the two no longer share. Errno::stale when
+/// something else has that path by now.
+Res<FileRef> make_local(Thread& thread, File& file) {
+    if (file.has_local == 0 || thread.process->files->contains(&file)) {
+        file.reference();
+        return FileRef{&file};
+    }
+    FileRef fresh = TRY(file.reopen(thread, file.status_flags));
+    Stat stat;
+    TRY(fresh->stat(thread, stat));
+    if (!file.is_object(stat.st_dev, stat.st_ino)) return Failure{Errno::stale};
+    fresh->offset = file.offset;
+    return fresh;
+}
+
 /// Writes control messages one behind the other; what does not fit is told by MSG_CTRUNC.
 class ControlWriter {
 public:
@@ -50,8 +66,9 @@ public:
         if (fits < files.count) message_.flags |= kMessageControlCut;
         if (fits > files.count) fits = files.count;
         for (; done < fits; ++done) {
-            files.files[done]->reference();
-            auto fd = thread.process->files->install(FileRef{files.files[done]}, close_on_exec);
+            auto file = make_local(thread, *files.files[done]);
+            auto fd = file.ok() ? thread.process->files->install(file.take(), close_on_exec)
+                                : Res<u32>{Failure{file.error()}};
             if (!fd.ok()) {
                 message_.flags |= kMessageControlCut;
                 break;

@@ -233,6 +233,22 @@ void passing(void) {
     reap(child);
     check(take(pair[1], got + 2, 1, 0, &told) == 1 && pread(got[2], buffer, 9, 0) == 7, "a dead sender's file");
     unlink("passed");
+    // A file that only its sender had open, of the host's inside a picoprocess.
+    char direct[50] = "";
+    int passwords = open("/etc/passwd", O_RDONLY);
+    lseek(passwords, 5, SEEK_SET);
+    read(passwords, direct, 40);
+    close(passwords);
+    child = CHILD({
+        int file = open("/etc/passwd", O_RDONLY);
+        lseek(file, 5, SEEK_SET);
+        pass(pair[0], &file, 1, "h");
+    });
+    reap(child);
+    memset(buffer, 0, sizeof buffer);
+    check(take(pair[1], got + 2, 1, 0, &told) == 1 && read(got[2], buffer, 40) == 40 && memcmp(buffer, direct, 40) == 0,
+          "a host's file from a child");
+    close(got[2]);
     // What nobody received ends with the socket.
     pipe(inner);
     pass(pair[0], &inner[1], 1, "z");
