@@ -356,7 +356,7 @@ constexpr Node kNamespaces[] = {
         directory("fd", NodeKind::descriptors, 0500), directory("fdinfo", NodeKind::descriptor_infos, 0555),           \
         file("gid_map", 0444, write_identity_map), file("io", 0400, write_io), file("limits", 0444, write_limits),     \
         file("loginuid", 0444, write_login), file("maps", 0444, write_maps_node), Node{"mem", NodeKind::memory, 0600}, \
-        file("mountinfo", 0444, write_mount_info), file("mounts", 0444, write_mounts), fixed_link("net", "../net"),    \
+        file("mountinfo", 0444, write_mount_info), file("mounts", 0444, write_mounts), fixed_link("net", "/proc/net"), \
         directory("ns", NodeKind::directory, 0511, kNamespaces, sizeof kNamespaces / sizeof *kNamespaces),             \
         file("oom_adj", 0444, write_zero), file("oom_score", 0444, write_score),                                       \
         file("oom_score_adj", 0644, write_score_adjustment, store_score_adjustment),                                   \
