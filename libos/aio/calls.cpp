@@ -184,7 +184,10 @@ Res<void> submit_one(Thread& thread, Held& held, u64 user_iocb) {
                request.aio_rw_flags != 0) {
         return Failure{Errno::inval};
     }
-    auto done = transfer(thread, request, file->seekable());
+    constexpr i32 kNoWait = 8;  // RWF_NOWAIT
+    const bool waits = moves && (request.aio_rw_flags & kNoWait) != 0 && !file->seekable() &&
+                       (file->poll(thread) & (reads ? kPollIn | kPollHup | kPollErr : kPollOut | kPollErr)) == 0;
+    auto done = waits ? Res<i64>{Failure{Errno::again}} : transfer(thread, request, file->seekable());
     i64 result = done.ok() ? done.value() : -static_cast<i64>(done.error());
     if (result <= -512) result = -static_cast<i64>(Errno::intr);  // nothing is restarted here
     complete(held, user_iocb, request, result);

@@ -173,6 +173,12 @@ Res<i64> write_vector(Thread& thread, File& file, u64 vector, u64 count, const i
     });
 }
 
+/// RWF_NOWAIT: would the transfer have to wait? Files with positions are never waited for.
+bool would_wait(Thread& thread, File& file, u64 flags, u32 readiness) {
+    constexpr u64 kNoWait = 8;
+    return (flags & kNoWait) != 0 && !file.seekable() && (file.poll(thread) & (readiness | kPollHup | kPollErr)) == 0;
+}
+
 constexpr u64 kVectorFlags = 0x1f;  // RWF_HIPRI, DSYNC, SYNC, NOWAIT, APPEND
 
 }  // namespace
@@ -256,6 +262,7 @@ Res<i64> sys_preadv2(Thread& thread, Arguments arguments) {
     if ((arguments[5] & ~kVectorFlags) != 0) return Failure{Errno::opnotsupp};
     HeldFile file;
     TRY(file.hold(thread, static_cast<u32>(arguments[0])));
+    if (would_wait(thread, *file.get(), arguments[5], kPollIn)) return Failure{Errno::again};
     i64 position = static_cast<i64>(arguments[3]);
     return notify_transfer(
         *file.get(), read_vector(thread, *file.get(), arguments[1], arguments[2], position == -1 ? nullptr : &position),
@@ -267,6 +274,7 @@ Res<i64> sys_pwritev2(Thread& thread, Arguments arguments) {
     if ((arguments[5] & ~kVectorFlags) != 0 || (arguments[5] & kAppendOnce) != 0) return Failure{Errno::opnotsupp};
     HeldFile file;
     TRY(file.hold(thread, static_cast<u32>(arguments[0])));
+    if (would_wait(thread, *file.get(), arguments[5], kPollOut)) return Failure{Errno::again};
     i64 position = static_cast<i64>(arguments[3]);
     return notify_transfer(
         *file.get(),

@@ -30,10 +30,10 @@ u32 hash_of(const Inode* inode) {
 }
 
 template <Watch* Watch::*kNext>
-void unchain(Watch*& bucket, Watch& watch) {
+void unchain(SharedLock& lock, Watch*& bucket, Watch& watch) {
     for (Watch** at = &bucket; *at != nullptr; at = &((*at)->*kNext)) {
         if (*at != &watch) continue;
-        *at = watch.*kNext;
+        set_undoable(lock, *at, watch.*kNext);
         return;
     }
 }
@@ -97,13 +97,16 @@ void replace_path(NotifyTable& table, Watch& watch, std::string_view from, std::
     auto text = static_cast<char*>(memory.value());
     memcpy(text, to.data(), to.size());
     memcpy(text + to.size(), watch.path + from.size(), watch.length - from.size());
-    unchain<&Watch::next_by_path>(table.by_path[hash_of(watch.view())], watch);
-    arena::release(watch.path, watch.length + 1);
+    unchain<&Watch::next_by_path>(table.lock, table.by_path[hash_of(watch.view())], watch);
+    char* const old = watch.path;
+    const usize old_size = watch.length + 1;
     watch.path = text;
     watch.length = static_cast<u32>(length);
     Watch*& bucket = table.by_path[hash_of(watch.view())];
-    watch.next_by_path = bucket;
-    bucket = &watch;
+    set_undoable(table.lock, watch.next_by_path, bucket);
+    set_undoable(table.lock, bucket, &watch);
+    undo_commit(table.lock);
+    arena::release(old, old_size);
 }
 
 }  // namespace
@@ -126,23 +129,23 @@ Res<NotifyTable*> notify_table() {
 void watch_enter(NotifyTable& table, Watch& watch) {
     Watch*& bucket = table.by_path[hash_of(watch.view())];
     watch.next_by_path = bucket;
-    bucket = &watch;
+    set_undoable(table.lock, bucket, &watch);
     if (watch.inode != nullptr) {
         Watch*& of_inode = table.by_inode[hash_of(watch.inode)];
         watch.next_by_inode = of_inode;
-        of_inode = &watch;
+        set_undoable(table.lock, of_inode, &watch);
         watch.inode->watched = 1;
     }
     undoable_push_back(table.lock, watch.instance->watches, watch);
-    __atomic_add_fetch(&table.watches, 1, __ATOMIC_SEQ_CST);
+    set_undoable(table.lock, table.watches, table.watches + 1);
 }
 
 void watch_leave(NotifyTable& table, Watch& watch) {
-    unchain<&Watch::next_by_path>(table.by_path[hash_of(watch.view())], watch);
-    if (watch.inode != nullptr) unchain<&Watch::next_by_inode>(table.by_inode[hash_of(watch.inode)], watch);
+    unchain<&Watch::next_by_path>(table.lock, table.by_path[hash_of(watch.view())], watch);
+    if (watch.inode != nullptr) unchain<&Watch::next_by_inode>(table.lock, table.by_inode[hash_of(watch.inode)], watch);
     undoable_unlink(table.lock, watch.in_instance);
+    set_undoable(table.lock, table.watches, table.watches - 1);
     undo_commit(table.lock);
-    __atomic_sub_fetch(&table.watches, 1, __ATOMIC_SEQ_CST);
     arena::release(watch.path, watch.length + 1);
     arena::destroy(&watch);
 }

@@ -37,6 +37,12 @@ Res<i64> sys_mmap(Thread& thread, Arguments arguments) {
     return value_of(mapped);
 }
 
+Res<i64> sys_mseal(Thread& thread, Arguments arguments) {
+    if (arguments[2] != 0) return Failure{Errno::inval};
+    TRY(thread.process->space->seal(arguments[0], arguments[1]));
+    return 0;
+}
+
 Res<i64> sys_mprotect(Thread& thread, Arguments arguments) {
     TRY(thread.process->space->protect(arguments[0], arguments[1], static_cast<u32>(arguments[2])));
     return 0;

@@ -12,7 +12,8 @@ u64 smaller(u64 a, u64 b) { return a < b ? a : b; }
 bool can_merge(const Mapping& left, const Mapping& right) {
     return left.end == right.start && left.prot == right.prot && left.kind == right.kind &&
            left.shared == right.shared && left.grows_down == 0 && right.grows_down == 0 && left.file == right.file &&
-           left.max_prot == right.max_prot && left.locked == right.locked && left.kind != MappingKind::time_page &&
+           left.max_prot == right.max_prot && left.locked == right.locked && left.sealed == right.sealed &&
+           left.kind != MappingKind::time_page &&
            (left.file == nullptr || left.offset + (left.end - left.start) == right.offset);
 }
 

@@ -23,6 +23,7 @@ struct Mapping {
     File* file = nullptr;  ///< referenced; null for anonymous
     u64 offset = 0;        ///< of `start` in `file`
     u32 max_prot = 7;      ///< mprotect may not go beyond (a shared mapping of a file opened read-only)
+    u32 sealed = 0;        ///< mseal(2): neither unmapped, moved nor changed any more
     u32 locked = 0;        ///< mlock(2): counted, and refused to what would drop its pages
 };
 

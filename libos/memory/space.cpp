@@ -330,6 +330,7 @@ Res<u64> Space::map_locked(u64 address, u64 size, u32 prot, u32 flags, File* fil
     mapping.locked = (flags & kMapFlagLocked) != 0 || lock_future_ != 0 ? 1 : 0;
     if (mapping.locked != 0 && !may_lock(size)) return Failure{Errno::again};
 
+    if (replace) TRY(check_unsealed(address, end));
     if (replace) announce_code(address, end);
     FileRef memory;
     if (file == nullptr && shared) {
@@ -366,6 +367,7 @@ Res<void> Space::unmap(u64 address, u64 size) {
     Guard guard{lock_};
     TRY(prepare());
     u64 end = address + page_ceil(size);
+    TRY(check_unsealed(address, end));
     // A hole makes two mappings of one: the only case that can fail, here or at the host.
     MappingNode* first = tree_.at_or_above(address);
     const bool splits = first != nullptr && first->mapping.start < address && first->mapping.end > end;
@@ -381,6 +383,7 @@ Res<void> Space::detach(u64 address) {
     Doomed doomed;
     Guard guard{lock_};
     TRY(prepare());
+    TRY(check_unsealed(address, address + 1));
     // As Linux: the first mapping from `address` on that lies where the attachment put it, and all of its kind after
     // it.
     File* file = nullptr;
@@ -417,6 +420,7 @@ Res<void> Space::protect(u64 address, u64 size, u32 prot) {
     Guard guard{lock_};
     TRY(prepare());
     u64 end = address + page_ceil(size);
+    TRY(check_unsealed(address, end));
     MappingNode* node = tree_.at_or_above(address);
     if (node == nullptr || node->mapping.start > address) {
         if ((prot & kGrowsDown) == 0 || node == nullptr || node->mapping.start >= end || node->mapping.grows_down == 0)
@@ -565,6 +569,7 @@ void Space::clear() {
         }
         mapped_ = locked_ = 0;
         lock_future_ = 0;
+        has_seals_ = false;
         const u64 low = g_parameters->user_low, high = g_parameters->user_high;
         if (g_gate->DkVirtualMemoryFree(low, high - low, gate::FreeKind::release) != gate::Err::ok) {
             for (MappingNode* node = doomed.first; node != nullptr; node = node->left)

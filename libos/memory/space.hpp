@@ -58,6 +58,8 @@ public:
     /// Any locked page in the range? Takes the lock.
     bool any_locked(u64 address, u64 size);
     u64 locked_bytes() const { return locked_; }
+    /// mseal(2).
+    Res<void> seal(u64 address, u64 size);
     /// remap_file_pages(2): the pages at `address` show the file from `page` on.
     Res<void> remap_file_pages(u64 address, u64 size, u64 page);
     /// madvise(2).
@@ -118,6 +120,7 @@ private:
     Res<u64> set_break_locked(u64 address, Doomed& doomed);
     Res<u64> find_locked(u64 hint, u64 size, u64 low, u64 high) const;
     bool overlaps(u64 start, u64 end) const;
+    Res<void> check_unsealed(u64 start, u64 end) const;  ///< Errno::perm
     void announce_code(u64 start, u64 end);
     gate::Err release_host(u64 start, u64 end);
     MappingNode* split(MappingNode* node, u64 at);
@@ -135,8 +138,9 @@ private:
     MappingNode* spares_ = nullptr;  ///< so that splitting cannot fail half-way
     u32 spare_count_ = 0;
     u64 mapped_ = 0;
-    u64 locked_ = 0;       ///< bytes of locked mappings
-    u32 lock_future_ = 0;  ///< MCL_FUTURE: new mappings are locked
+    u64 locked_ = 0;          ///< bytes of locked mappings
+    bool has_seals_ = false;  ///< some mapping was sealed
+    u32 lock_future_ = 0;     ///< MCL_FUTURE: new mappings are locked
     u64 break_start_ = 0, break_end_ = 0;
     u64 break_committed_ = 0;  ///< end of the memory committed ahead of the break
     u64 break_dirty_ = 0;      ///< what lies in [break_end_, break_dirty_) may hold old data

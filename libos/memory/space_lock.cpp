@@ -35,6 +35,39 @@ void Space::set_locked(u64 start, u64 end, bool lock, Doomed& doomed) {
     merge(start, end, doomed);
 }
 
+Res<void> Space::check_unsealed(u64 start, u64 end) const {
+    if (!has_seals_) return {};
+    for (MappingNode* node = tree_.at_or_above(start); node != nullptr && node->mapping.start < end;
+         node = tree_.next(*node))
+        if (node->mapping.sealed != 0) return Failure{Errno::perm};
+    return {};
+}
+
+Res<void> Space::seal(u64 address, u64 size) {
+    const u64 start = address, end = start + page_ceil(size);
+    if (!page_aligned(start) || page_ceil(size) < size || end < start) return Failure{Errno::inval};
+    if (end == start) return {};
+    if (end > g_parameters->user_high) return Failure{Errno::nomem};
+    Doomed doomed;
+    Guard guard{lock_};
+    TRY(prepare());
+    u64 at = start;
+    MappingNode* node = tree_.at_or_above(start);
+    for (; at < end; node = tree_.next(*node)) {
+        if (node == nullptr || node->mapping.start > at) return Failure{Errno::nomem};
+        at = node->mapping.end;
+    }
+    node = tree_.at_or_above(start);
+    if (node->mapping.start < start) node = split(node, start);
+    for (; node != nullptr && node->mapping.start < end; node = tree_.next(*node)) {
+        if (node->mapping.end > end) split(node, end);
+        node->mapping.sealed = 1;
+    }
+    has_seals_ = true;
+    merge(start, end, doomed);
+    return {};
+}
+
 Res<void> Space::lock_pages(u64 address, u64 size, bool lock) {
     const u64 start = page_floor(address), end = start + page_ceil(size + (address - start));
     if (end < start) return Failure{Errno::inval};

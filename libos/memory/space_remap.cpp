@@ -46,6 +46,8 @@ Res<u64> Space::remap_locked(u64 old_address, u64 old_size, u64 new_size, u32 fl
         if (old_address + old_size > new_address && new_address + new_size > old_address) return Failure{Errno::inval};
     }
 
+    TRY(check_unsealed(old_address, old_address + (old_size != 0 ? old_size : 1)));
+    if (fixed) TRY(check_unsealed(new_address, new_address + new_size));
     MappingNode* node = tree_.at_or_above(old_address);
     if (node == nullptr || node->mapping.start > old_address) return Failure{Errno::fault};
     if (old_size == 0) {
@@ -271,6 +273,10 @@ Res<void> Space::advise(u64 address, u64 size, u32 advice) {
         }
         const Mapping& mapping = node->mapping;
         if (mapping.start > at) hole = true, at = mapping.start;
+        // Dropping the contents of sealed memory that cannot be written would be a change of it.
+        if (mapping.sealed != 0 && mapping.file == nullptr && (mapping.prot & gate::kProtWrite) == 0 &&
+            (advice == kDontNeed || advice == kFree || advice == kRemove || advice == kDontNeedLocked))
+            return Failure{Errno::perm};
         if (mapping.locked != 0 &&
             (advice == kDontNeed || advice == kFree || advice == kRemove || advice == kCold || advice == kPageOut))
             return Failure{Errno::inval};

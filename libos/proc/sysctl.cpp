@@ -193,6 +193,18 @@ constexpr Node kPty[] = {
     file("nr", write_terminal_count),
     file("reserve", constant<"1024\n">),
 };
+/// The next number is sought from the one after this on.
+Res<void> write_last_number(const Subject&, ProcText& text) {
+    text.add(process_table().next_number - 1, '\n');
+    return {};
+}
+Res<void> store_last_number(const Subject&, std::string_view text) {
+    u64 value = TRY(parse_value(text));
+    if (value >= settings().number_limit) return Failure{Errno::inval};
+    Guard guard{process_table_lock()};
+    process_table().next_number = static_cast<u32>(value) + 1;
+    return {};
+}
 constexpr Node kKernel[] = {
     file("cap_last_cap", constant<"40\n">),
     file("core_pattern", constant<"core\n">),
@@ -204,6 +216,7 @@ constexpr Node kKernel[] = {
             store_limit<&Settings::queue_bytes_limit, 0, 0x7fff'ffff>),
     setting("msgmni", write_limit<&Settings::queue_limit>, store_limit<&Settings::queue_limit, 0, 32768>),
     file("ngroups_max", constant<"65536\n">),
+    setting("ns_last_pid", write_last_number, store_last_number),
     file("osrelease", write_release),
     file("ostype", constant<"Linux\n">),
     file("overflowgid", constant<"65534\n">),

@@ -359,12 +359,16 @@ Res<i64> io_priority(Thread& thread, Arguments arguments, bool set) {
 Res<i64> sys_ioprio_get(Thread& thread, Arguments arguments) { return io_priority(thread, arguments, false); }
 Res<i64> sys_ioprio_set(Thread& thread, Arguments arguments) { return io_priority(thread, arguments, true); }
 
-Res<i64> sys_getcpu(Thread&, Arguments arguments) {
+Res<i64> sys_getcpu(Thread& thread, Arguments arguments) {
     // The processor's and node's number as the vDSO reads them: the limit of a segment that the host sets up per
     // processor; where there is no such segment, processor 0.
     u32 value = 0;
     asm volatile("lsl %1, %0" : "+r"(value) : "r"(0x7bu) : "cc");
-    if (arguments[0] != 0) TRY(write_user(arguments[0], value & 0xfff));
+    // The host does not schedule by affinities; a thread that asked for one processor is told that it is there.
+    u32 processor = value & 0xfff;
+    if (processor < 64 && (thread.affinity >> processor & 1) == 0 && thread.affinity != 0)
+        processor = static_cast<u32>(__builtin_ctzll(thread.affinity));
+    if (arguments[0] != 0) TRY(write_user(arguments[0], processor));
     if (arguments[1] != 0) TRY(write_user(arguments[1], value >> 12));
     return 0;
 }

@@ -7,7 +7,7 @@ set(FACILITIES_PLACE ${CMAKE_CURRENT_BINARY_DIR}/facilities)
 file(MAKE_DIRECTORY ${FACILITIES_PLACE})
 add_test(NAME libos_facilities_native COMMAND libos-facilities-guest ${FACILITIES_PLACE})
 set_tests_properties(libos_facilities_native PROPERTIES TIMEOUT 60)
-foreach(part pidfds aio mqueues watches leases mq_threads)
+foreach(part pidfds aio mqueues watches leases mq_threads seals)
   add_test(NAME libos_facilities.${part}
            COMMAND ${PROJECT_BINARY_DIR}/bin/postern run --quiet -v $<TARGET_FILE_DIR:libos-facilities-guest> --
                    $<TARGET_FILE:libos-facilities-guest> /tmp ${part})

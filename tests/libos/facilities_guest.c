@@ -348,6 +348,21 @@ static void leases(void) {
     unlink("leased");
 }
 
+static void seals(void) {
+    long page = sysconf(_SC_PAGESIZE);
+    char* memory = mmap(NULL, 4 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memory[page] = 1;
+    if (syscall(462 /* mseal */, memory + page, page, 0) == -1 && errno == ENOSYS) return;  // before Linux 6.10
+    check(syscall(462, memory + 1, page, 0) == -1 && errno == EINVAL, "unaligned: EINVAL");
+    check(munmap(memory, 2 * page) == -1 && errno == EPERM && memory[0] == 0, "munmap: EPERM, and nothing goes");
+    check(mprotect(memory + page, page, PROT_READ) == -1 && errno == EPERM, "mprotect: EPERM");
+    check(mmap(memory + page, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED &&
+              errno == EPERM,
+          "MAP_FIXED: EPERM");
+    check(mremap(memory + page, page, 2 * page, MREMAP_MAYMOVE) == MAP_FAILED && errno == EPERM, "mremap: EPERM");
+    check(memory[page] == 1 && munmap(memory, page) == 0 && munmap(memory + 2 * page, 2 * page) == 0, "neighbours go");
+}
+
 static volatile sig_atomic_t thread_value;
 static void on_thread(union sigval value) { thread_value = value.sival_int; }
 static void mq_threads(void) {
@@ -369,7 +384,8 @@ int main(int argc, char** argv) {
         const char* name;
         void (*run)(void);
     } parts[] = {{"pidfds", pidfds},   {"aio", aio},       {"mqueues", mqueues},
-                 {"watches", watches}, {"leases", leases}, {"mq_threads", mq_threads}};
+                 {"watches", watches}, {"leases", leases}, {"mq_threads", mq_threads},
+                 {"seals", seals}};
     char place[4096];
     snprintf(place, sizeof place, "%s/facilities_XXXXXX", argc > 1 ? argv[1] : "/tmp");
     if (mkdtemp(place) == NULL || chdir(place) != 0) return 2;
