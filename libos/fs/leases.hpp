@@ -8,7 +8,6 @@
 
 namespace postern::libos {
 
-
 /// Does anybody hold a lease? Tells nothing more.
 inline bool leases_active() {
     const u64* count = static_cast<const u64*>(__atomic_load_n(&arena::header().roots[kRootLeases], __ATOMIC_RELAXED));

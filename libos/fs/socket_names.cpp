@@ -11,7 +11,6 @@ namespace postern::libos {
 
 namespace {
 
-
 struct HiddenDirectory {
     HiddenDirectory* next;
     Inode* inode;  ///< a memory directory, for as long as the family lives

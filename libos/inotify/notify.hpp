@@ -31,7 +31,6 @@ enum NotifyEvent : u32 {
     kNotifyIsDirectory = 0x40000000,
 };
 
-
 /// Is there any watch? Tells nothing more.
 inline bool notify_active() {
     const u64* watches =

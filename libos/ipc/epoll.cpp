@@ -32,7 +32,7 @@ struct EpollItem {
 namespace {
 
 constexpr u32 kPrivateBits = EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE;
-constexpr u32 kDeepest = 5;    // nesting, as Linux
+constexpr u32 kDeepest = 5;  // nesting, as Linux
 
 /// Serialises every change of any set's members. Made by the first who needs it.
 SharedLock& tree_lock() {
