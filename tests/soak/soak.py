@@ -12,6 +12,7 @@ import argparse
 import ctypes
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,22 @@ WORKLOADS = [
     ["dd", "if=/dev/zero", "of=/dev/null", "bs=64k"],
     ["sh", "-c", "while :; do echo x >/tmp/f; mv /tmp/f /tmp/g; cat /tmp/g /etc/passwd; rm /tmp/g; done"],
 ]
+
+
+# What is installed of these works, too, with sockets, shared memory and many processes.
+NODE = """const http = require('http'), s = http.createServer((q, r) => r.end('x'));
+s.listen(0, '127.0.0.1', function again() {
+  http.get({ port: s.address().port, host: '127.0.0.1' }, r => { r.resume(); r.on('end', again); }); });"""
+POSTGRES = """cd /tmp; chmod 755 .; mkdir p; B=$(ls -d /usr/lib/postgresql/*/bin | tail -1); A=
+[ $(id -u) != 0 ] || { chown postgres p; A='setpriv --reuid=postgres --regid=postgres --clear-groups'; }
+$A sh -c "cd p; while :; do $B/initdb -D d -A trust -N; $B/pg_ctl -D d -w -o '-k /tmp/p -c listen_addresses=' start
+psql -h /tmp/p -c 'create table t as select generate_series(1, 100000)' postgres; $B/pg_ctl -D d -m fast stop; rm -r d; done" """
+MAKE = """cd /tmp; for i in $(seq 40); do echo "int f$i(void) { return $i; }" > f$i.c; done
+printf 'all: $(patsubst %.c,%.o,$(wildcard *.c))\n' > Makefile; while :; do make -s -j2; rm -f *.o; done"""
+for needed, command in (("node", ["node", "-e", NODE]), ("pg_lsclusters", ["bash", "-c", POSTGRES]),
+                        ("gcc", ["bash", "-c", MAKE])):
+    if shutil.which(needed):
+        WORKLOADS.append(command)
 
 
 def private_places(postern):
