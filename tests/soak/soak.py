@@ -50,7 +50,7 @@ POSTGRES = """cd /tmp; chmod 755 .; mkdir p; B=$(ls -d /usr/lib/postgresql/*/bin
 $A sh -c "cd p; while :; do $B/initdb -D d -A trust -N; $B/pg_ctl -D d -w -o '-k /tmp/p -c listen_addresses=' start
 psql -h /tmp/p -c 'create table t as select generate_series(1, 100000)' postgres; $B/pg_ctl -D d -m fast stop; rm -r d; done" """
 MAKE = """cd /tmp; for i in $(seq 40); do echo "int f$i(void) { return $i; }" > f$i.c; done
-printf 'all: $(patsubst %.c,%.o,$(wildcard *.c))\n' > Makefile; while :; do make -s -j2; rm -f *.o; done"""
+printf 'all: $(patsubst %%.c,%%.o,$(wildcard *.c))\n' > Makefile; while :; do make -s -j2; rm -f *.o; done"""
 for needed, command in (("node", ["node", "-e", NODE]), ("pg_lsclusters", ["bash", "-c", POSTGRES]),
                         ("gcc", ["bash", "-c", MAKE])):
     if shutil.which(needed):
