@@ -427,9 +427,8 @@ bool alone_in_picoprocess() {
 bool claim(Process& child, u32 pid) {
     if (*const_cast<volatile u32*>(&child.pid) != pid) return false;
     ProcessState state = ProcessState::starting;
-    return __atomic_compare_exchange_n(&child.state, &state, ProcessState::running, false, __ATOMIC_SEQ_CST,
-                                       __ATOMIC_SEQ_CST) ||
-           state == ProcessState::running || state == ProcessState::stopped;
+    return change_state(child, state, ProcessState::running) || state == ProcessState::running ||
+           state == ProcessState::stopped;
 }
 
 }  // namespace

@@ -231,8 +231,7 @@ namespace {
 bool never_born(Process& process, u32 dead) {
     if (process.carrier_id != 0 || process.forker_id != dead) return false;
     ProcessState state = ProcessState::starting;
-    return __atomic_compare_exchange_n(&process.state, &state, ProcessState::zombie, false, __ATOMIC_SEQ_CST,
-                                       __ATOMIC_SEQ_CST);
+    return change_state(process, state, ProcessState::zombie);
 }
 
 }  // namespace

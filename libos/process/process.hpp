@@ -172,6 +172,15 @@ struct Process {
     i32 oom_score_adjustment = 0;          ///< /proc/PID/oom_score_adj: stored only
 };
 
+/// From `expected` to `wanted` in one step. False: the state is another one, which `expected` then tells.
+inline bool change_state(Process& process, ProcessState& expected, ProcessState wanted) {
+    u32 old = static_cast<u32>(expected);
+    bool done = __atomic_compare_exchange_n(reinterpret_cast<volatile u32*>(&process.state), &old,
+                                            static_cast<u32>(wanted), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    expected = static_cast<ProcessState>(old);
+    return done;
+}
+
 /// A vfork context's handles are its parent's own: closing the last descriptor closes no handle.
 inline bool shares_picoprocess(const Process& process) { return process.is_context != 0; }
 
