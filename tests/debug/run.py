@@ -162,9 +162,10 @@ class Inside(unittest.TestCase):
                       "(exit 3); ls / | wc -l; exit 4", options=("--quiet",))
         self.assertEqual(outcome.status, 4, outcome)
         self.assertGreater(int(outcome.out), 5)
-        programs = re.findall(r'^\d+ +execve\("[^"]*/(\w+)", .* = 0$', outcome.err, re.M)
+        # Two that begin at the same time: the first one's line is cut short and resumed later.
+        programs = re.findall(r'^\d+ +execve\("[^"]*/(\w+)", .*(?: = 0|<unfinished \.\.\.>)$', outcome.err, re.M)
         self.assertEqual(sorted(programs), ["ls", "sh", "wc"])
-        self.assertEqual(sorted(re.findall(r"exit_group\((\d+)\)", outcome.err)), ["0", "0", "3", "4"])
+        self.assertEqual(sorted(re.findall(r"exit_group\((\d+)", outcome.err)), ["0", "0", "3", "4"])
         self.assertEqual(len(re.findall(r"\+\+\+ exited with ", outcome.err)), 4)
 
     def test_gdb(self):
