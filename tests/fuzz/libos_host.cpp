@@ -174,7 +174,9 @@ Err sleep_until(gate::Deadline deadline) {
     return Err::timed_out;
 }
 Err wait_address(u32* address, u32 expected, gate::Deadline deadline, u32) {
-    if (*address != expected) return Err::would_block;
+    u32 word;
+    if (guarded_copy(&word, address, sizeof word) != sizeof word) return Err::bad_address;
+    if (word != expected) return Err::would_block;
     return sleep_until(deadline);
 }
 Err wake_address(u32*, u32, u32, u32*, u32, u32, u32* woken) {
