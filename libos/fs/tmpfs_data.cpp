@@ -231,8 +231,19 @@ Res<void> MemoryFileInode::allocate(u32 how, u64 offset, u64 length) {
 Res<u64> MemoryFileInode::seek_data(u64 position, bool hole) {
     Guard guard{lock_};
     if (position >= size_) return Failure{Errno::nxio};
-    for (u64 at = position; at < size_; at = page_floor(at) + kPageSize)
-        if ((page_at(at / kPageSize) == nullptr) == hole) return at;
+    // A file may be far larger than what it has in memory: whole leaves that are not there are one step.
+    constexpr u64 kLeafBytes = kLeafPages * kPageSize;
+    for (u64 at = position; at < size_;) {
+        u64 leaf = at / kLeafBytes;
+        bool missing = leaf >= leaf_count_ || leaves_[leaf] == nullptr;
+        if (missing && !hole) {
+            if (leaf >= leaf_count_) break;
+            at = (leaf + 1) * kLeafBytes;
+            continue;
+        }
+        if (missing || (page_at(at / kPageSize) == nullptr) == hole) return at;
+        at = page_floor(at) + kPageSize;
+    }
     if (hole) return size_;
     return Failure{Errno::nxio};
 }

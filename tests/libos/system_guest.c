@@ -74,6 +74,15 @@ static void low_addresses(void) {
 }
 
 static void grow(void) {
+    // Nobody walks through thirty-two tebibytes of hole.
+    int sparse = memfd_create("sparse", 0);
+    CHECK(ftruncate(sparse, 1l << 45) == 0);
+    FAILS(lseek(sparse, 0, SEEK_DATA), ENXIO);
+    CHECK(lseek(sparse, 5, SEEK_HOLE) == 5);
+    CHECK(pwrite(sparse, "x", 1, 1 << 30) == 1 && lseek(sparse, 5, SEEK_DATA) == 1 << 30);
+    CHECK(lseek(sparse, 1 << 30, SEEK_HOLE) == (1 << 30) + 4096);
+    FAILS(lseek(sparse, (1 << 30) + 4096, SEEK_DATA), ENXIO);
+    close(sparse);
     int fd = memfd_create("grow", 0);
     const size_t small = 100 << 12, large = 200 << 12;
     CHECK(ftruncate(fd, large) == 0);
