@@ -12,7 +12,7 @@
 #include "libos/ipc/waiting.hpp"
 #include "libos/memory/space.hpp"
 #include "libos/process/process.hpp"
-#include "libos/shared/layout.hpp"
+#include "libos/shared/roots.hpp"
 #include "libos/user.hpp"
 
 namespace postern::libos {
@@ -54,20 +54,8 @@ struct Contexts {
     u64 total = 0;
 };
 
-Contexts* contexts_if_made() {
-    return static_cast<Contexts*>(__atomic_load_n(&arena::header().roots[kRootAioContexts], __ATOMIC_ACQUIRE));
-}
-
-Res<Contexts*> contexts() {
-    if (Contexts* made = contexts_if_made(); made != nullptr) return made;
-    Contexts* fresh = TRY(arena::create<Contexts>());
-    void* seen = nullptr;
-    if (__atomic_compare_exchange_n(&arena::header().roots[kRootAioContexts], &seen, fresh, false, __ATOMIC_SEQ_CST,
-                                    __ATOMIC_SEQ_CST))
-        return fresh;
-    arena::destroy(fresh);
-    return static_cast<Contexts*>(seen);
-}
+Contexts* contexts_if_made() { return arena::root_if_made<Contexts>(kRootAioContexts); }
+Res<Contexts*> contexts() { return arena::root<Contexts>(kRootAioContexts); }
 
 void destroy(Context& context) {
     arena::release(context.events, context.capacity * sizeof(io_event));

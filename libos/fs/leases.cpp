@@ -7,6 +7,7 @@
 #include "libos/fs/tmpfs.hpp"
 #include "libos/proc/settings.hpp"
 #include "libos/process/table.hpp"
+#include "libos/shared/roots.hpp"
 #include "libos/signal/queue.hpp"
 #include "libos/time/timers.hpp"
 
@@ -34,15 +35,7 @@ struct Leases {
     WaitQueue changes;
 };
 
-Res<Leases*> leases() {
-    void*& root = arena::header().roots[kRootLeases];
-    void* seen = __atomic_load_n(&root, __ATOMIC_ACQUIRE);
-    if (seen != nullptr) return static_cast<Leases*>(seen);
-    Leases* fresh = TRY(arena::create<Leases>());
-    if (__atomic_compare_exchange_n(&root, &seen, fresh, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) return fresh;
-    arena::destroy(fresh);
-    return static_cast<Leases*>(seen);
-}
+Res<Leases*> leases() { return arena::root<Leases>(kRootLeases); }
 
 bool is_memory(const Inode* inode) { return inode != nullptr && inode->device == kTmpfsDevice; }
 

@@ -4,13 +4,13 @@
 
 #include "libos/fs/locks.hpp"
 #include "libos/fs/walk.hpp"
-#include "libos/shared/layout.hpp"
+#include "libos/shared/roots.hpp"
 
 namespace postern::libos {
 
 /// Does anybody hold a lease? Tells nothing more.
 inline bool leases_active() {
-    const u64* count = static_cast<const u64*>(__atomic_load_n(&arena::header().roots[kRootLeases], __ATOMIC_RELAXED));
+    const u64* count = arena::root_if_made<const u64>(kRootLeases);
     return count != nullptr && __atomic_load_n(count, __ATOMIC_RELAXED) != 0;
 }
 

@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "libos/fs/inode.hpp"
-#include "libos/shared/layout.hpp"
+#include "libos/shared/roots.hpp"
 
 namespace postern::libos {
 
@@ -33,8 +33,7 @@ enum NotifyEvent : u32 {
 
 /// Is there any watch? Tells nothing more.
 inline bool notify_active() {
-    const u64* watches =
-        static_cast<const u64*>(__atomic_load_n(&arena::header().roots[kRootNotify], __ATOMIC_RELAXED));
+    const u64* watches = arena::root_if_made<const u64>(kRootNotify);
     return watches != nullptr && __atomic_load_n(watches, __ATOMIC_RELAXED) != 0;
 }
 

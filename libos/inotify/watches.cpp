@@ -5,6 +5,7 @@
 #include "base/memory.hpp"
 #include "libos/fs/tmpfs.hpp"
 #include "libos/proc/settings.hpp"
+#include "libos/shared/roots.hpp"
 
 namespace postern::libos {
 
@@ -111,20 +112,8 @@ void replace_path(NotifyTable& table, Watch& watch, std::string_view from, std::
 
 }  // namespace
 
-NotifyTable* notify_table_if_made() {
-    return static_cast<NotifyTable*>(__atomic_load_n(&arena::header().roots[kRootNotify], __ATOMIC_ACQUIRE));
-}
-
-Res<NotifyTable*> notify_table() {
-    if (NotifyTable* made = notify_table_if_made(); made != nullptr) return made;
-    NotifyTable* fresh = TRY(arena::create<NotifyTable>());
-    void* seen = nullptr;
-    if (__atomic_compare_exchange_n(&arena::header().roots[kRootNotify], &seen, fresh, false, __ATOMIC_SEQ_CST,
-                                    __ATOMIC_SEQ_CST))
-        return fresh;
-    arena::destroy(fresh);
-    return static_cast<NotifyTable*>(seen);
-}
+NotifyTable* notify_table_if_made() { return arena::root_if_made<NotifyTable>(kRootNotify); }
+Res<NotifyTable*> notify_table() { return arena::root<NotifyTable>(kRootNotify); }
 
 void watch_enter(NotifyTable& table, Watch& watch) {
     Watch*& bucket = table.by_path[hash_of(watch.view())];

@@ -5,8 +5,7 @@
 #include <linux/eventpoll.h>
 
 #include "libos/process/process.hpp"
-#include "libos/shared/arena.hpp"
-#include "libos/shared/layout.hpp"
+#include "libos/shared/roots.hpp"
 
 namespace postern::libos {
 
@@ -34,19 +33,11 @@ namespace {
 constexpr u32 kPrivateBits = EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE;
 constexpr u32 kDeepest = 5;  // nesting, as Linux
 
-/// Serialises every change of any set's members. Made by the first who needs it.
+/// Serialises every change of any set's members.
 SharedLock& tree_lock() {
-    void*& root = arena::header().roots[kRootEpoll];
-    void* seen = __atomic_load_n(&root, __ATOMIC_ACQUIRE);
-    if (seen == nullptr) [[unlikely]] {
-        auto made = arena::create<SharedLock>();
-        if (!made.ok()) panic("no memory for the lock of epoll sets");
-        if (__atomic_compare_exchange_n(&root, &seen, made.value(), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
-            seen = made.value();
-        else
-            arena::destroy(made.value());
-    }
-    return *static_cast<SharedLock*>(seen);
+    auto made = arena::root<SharedLock>(kRootEpoll);
+    if (!made.ok()) panic("no memory for the lock of epoll sets");
+    return *made.value();
 }
 
 bool is_polled(File& file) {

@@ -5,7 +5,7 @@
 #include "base/format.hpp"
 #include "base/memory.hpp"
 #include "libos/net/socket.hpp"
-#include "libos/shared/layout.hpp"
+#include "libos/shared/roots.hpp"
 #include "libos/time/timers.hpp"
 #include "libos/user.hpp"
 
@@ -16,20 +16,8 @@ constexpr u64 kMqueueDevice = 0x19;
 constexpr u32 kTextSize = 80;  // what stat says
 }  // namespace
 
-MqNames* mq_names_if_made() {
-    return static_cast<MqNames*>(__atomic_load_n(&arena::header().roots[kRootMessageQueues], __ATOMIC_ACQUIRE));
-}
-
-Res<MqNames*> mq_names() {
-    if (MqNames* made = mq_names_if_made(); made != nullptr) return made;
-    MqNames* fresh = TRY(arena::create<MqNames>());
-    void* seen = nullptr;
-    if (__atomic_compare_exchange_n(&arena::header().roots[kRootMessageQueues], &seen, fresh, false, __ATOMIC_SEQ_CST,
-                                    __ATOMIC_SEQ_CST))
-        return fresh;
-    arena::destroy(fresh);
-    return static_cast<MqNames*>(seen);
-}
+MqNames* mq_names_if_made() { return arena::root_if_made<MqNames>(kRootMessageQueues); }
+Res<MqNames*> mq_names() { return arena::root<MqNames>(kRootMessageQueues); }
 
 void MqNames::unregister(MqInode& queue, bool woken) {
     undoable_unlink(lock, queue.in_registered);

@@ -3,8 +3,7 @@
 #include "libos/net/names.hpp"
 
 #include "libos/process/process.hpp"
-#include "libos/shared/arena.hpp"
-#include "libos/shared/layout.hpp"
+#include "libos/shared/roots.hpp"
 
 namespace postern::libos {
 
@@ -22,19 +21,10 @@ struct Names {
     u64 turn = 0;  ///< of those that share a port
 };
 
-/// Made by the first who needs it.
 Names& names() {
-    void*& root = arena::header().roots[kRootSocketNames];
-    void* seen = __atomic_load_n(&root, __ATOMIC_ACQUIRE);
-    if (seen == nullptr) [[unlikely]] {
-        auto made = arena::create<Names>();
-        if (!made.ok()) panic("no memory for the names of sockets");
-        if (__atomic_compare_exchange_n(&root, &seen, made.value(), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
-            seen = made.value();
-        else
-            arena::destroy(made.value());
-    }
-    return *static_cast<Names*>(seen);
+    auto made = arena::root<Names>(kRootSocketNames);
+    if (!made.ok()) panic("no memory for the names of sockets");
+    return *made.value();
 }
 
 u64 port_bucket(const Endpoint& endpoint, u16 port) { return (port + (endpoint.is_tcp() ? 0u : 257u)) % kBuckets; }

@@ -3,7 +3,7 @@
 
 #include "base/memory.hpp"
 #include "libos/fs/inode.hpp"
-#include "libos/shared/layout.hpp"
+#include "libos/shared/roots.hpp"
 #include "libos/signal/delivery.hpp"
 #include "libos/time/timers.hpp"
 
@@ -43,23 +43,14 @@ Res<SysvTable*> make_sysv_table() {
 }
 
 SysvTable* sysv_table_if_made(SysvKind kind) {
-    void* seen = __atomic_load_n(&arena::header().roots[kRootSysv], __ATOMIC_ACQUIRE);
-    if (seen == nullptr) return nullptr;
-    return __atomic_load_n(&static_cast<Tables*>(seen)->of[static_cast<u32>(kind)], __ATOMIC_ACQUIRE);
+    Tables* tables = arena::root_if_made<Tables>(kRootSysv);
+    return tables != nullptr ? __atomic_load_n(&tables->of[static_cast<u32>(kind)], __ATOMIC_ACQUIRE) : nullptr;
 }
 
 Res<SysvTable*> sysv_table(SysvKind kind) {
     if (SysvTable* table = sysv_table_if_made(kind); table != nullptr) return table;
-    void*& root = arena::header().roots[kRootSysv];
-    void* seen = __atomic_load_n(&root, __ATOMIC_ACQUIRE);
-    if (seen == nullptr) {
-        Tables* made = TRY(arena::create<Tables>());
-        if (__atomic_compare_exchange_n(&root, &seen, made, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
-            seen = made;
-        else
-            arena::destroy(made);
-    }
-    SysvTable*& place = static_cast<Tables*>(seen)->of[static_cast<u32>(kind)];
+    Tables* tables = TRY(arena::root<Tables>(kRootSysv));
+    SysvTable*& place = tables->of[static_cast<u32>(kind)];
     SysvTable* fresh = TRY(make_sysv_table());
     SysvTable* there = nullptr;
     if (__atomic_compare_exchange_n(&place, &there, fresh, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) return fresh;

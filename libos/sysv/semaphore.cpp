@@ -3,7 +3,7 @@
 #include "libos/sysv/semaphore.hpp"
 
 #include "libos/proc/text.hpp"
-#include "libos/shared/layout.hpp"
+#include "libos/shared/roots.hpp"
 
 namespace postern::libos {
 
@@ -19,9 +19,7 @@ struct Journal {
     Entry entries[2 * kOperationMost + 2];
 };
 
-Journal* journal() {
-    return static_cast<Journal*>(__atomic_load_n(&arena::header().roots[kRootSemaphoreJournal], __ATOMIC_ACQUIRE));
-}
+Journal* journal() { return arena::root_if_made<Journal>(kRootSemaphoreJournal); }
 
 void finish(Journal& journal) {
     asm volatile("" ::: "memory");
@@ -62,12 +60,7 @@ SemaphoreSleeper& sleeper_of(SysvWaiter& waiter) { return static_cast<SemaphoreS
 }  // namespace
 
 Res<void> prepare_journal() {
-    if (journal() != nullptr) return {};
-    void* made = TRY(arena::allocate(sizeof(Journal)));
-    void* seen = nullptr;
-    if (!__atomic_compare_exchange_n(&arena::header().roots[kRootSemaphoreJournal], &seen, made, false,
-                                     __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
-        arena::release(made, sizeof(Journal));
+    TRY(arena::root<Journal>(kRootSemaphoreJournal));
     return {};
 }
 

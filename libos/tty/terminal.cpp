@@ -6,8 +6,7 @@
 #include <linux/tty.h>
 
 #include "libos/process/table.hpp"
-#include "libos/shared/arena.hpp"
-#include "libos/shared/layout.hpp"
+#include "libos/shared/roots.hpp"
 #include "libos/shared/self.hpp"
 #include "libos/tty/console.hpp"
 #include "libos/tty/session.hpp"
@@ -23,20 +22,10 @@ struct TerminalTable {
     Terminal* entries[kMostTerminals] = {};
 };
 
-/// Made by the first who needs it. Null without memory.
+/// Null without memory.
 TerminalTable* terminal_table() {
-    void*& root = arena::header().roots[kRootTerminals];
-    void* seen = __atomic_load_n(&root, __ATOMIC_ACQUIRE);
-    if (seen != nullptr) [[likely]]
-        return static_cast<TerminalTable*>(seen);
-    constexpr u64 kPages = page_ceil(sizeof(TerminalTable)) / kPageSize;
-    auto pages = arena::allocate_pages(kPages);
-    if (!pages.ok()) return nullptr;
-    auto* made = new (pages.value()) TerminalTable;
-    if (__atomic_compare_exchange_n(&root, &seen, static_cast<void*>(made), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
-        return made;
-    arena::release_pages(made, kPages);
-    return static_cast<TerminalTable*>(seen);
+    auto table = arena::root<TerminalTable>(kRootTerminals);
+    return table.ok() ? table.value() : nullptr;
 }
 
 u64 fresh_id(TerminalTable& table, u32 number) { return ++table.serial << 32 | (number + 1); }
@@ -85,7 +74,7 @@ Res<Terminal*> terminal_find(u32 number) {
 }
 
 i64 terminal_next(u32 from) {
-    auto* table = static_cast<TerminalTable*>(arena::header().roots[kRootTerminals]);
+    auto* table = arena::root_if_made<TerminalTable>(kRootTerminals);
     if (table == nullptr) return -1;
     for (u32 number = from; number < kMostTerminals; ++number)
         if (table->entries[number] != nullptr) return number;
@@ -93,7 +82,7 @@ i64 terminal_next(u32 from) {
 }
 
 u32 terminal_count() {
-    auto* table = static_cast<TerminalTable*>(arena::header().roots[kRootTerminals]);
+    auto* table = arena::root_if_made<TerminalTable>(kRootTerminals);
     return table == nullptr ? 0 : table->count;
 }
 
@@ -110,7 +99,7 @@ Res<Terminal*> controlling_terminal(Thread& thread) {
 
 u32 foreground_of(const Process& process, u32& number) {
     u64 id = process.terminal;
-    auto* table = static_cast<TerminalTable*>(arena::header().roots[kRootTerminals]);
+    auto* table = arena::root_if_made<TerminalTable>(kRootTerminals);
     if (id == 0 || table == nullptr) return ~0u;
     Guard guard{table->lock};
     Terminal* terminal = table->entries[(static_cast<u32>(id) - 1) % kMostTerminals];
