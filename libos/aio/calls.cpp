@@ -13,6 +13,7 @@
 #include "libos/memory/space.hpp"
 #include "libos/process/process.hpp"
 #include "libos/shared/roots.hpp"
+#include "libos/time/timers.hpp"
 #include "libos/user.hpp"
 
 namespace postern::libos {
@@ -271,13 +272,7 @@ namespace {
 
 Res<i64> get_events(Thread& thread, Arguments arguments) {
     const i64 least = static_cast<i64>(arguments[1]), most = static_cast<i64>(arguments[2]);
-    gate::Deadline deadline = gate::kForever;
-    if (arguments[4] != 0) {
-        TimeSpec time = TRY(read_user<TimeSpec>(arguments[4]));
-        u64 nanoseconds = TRY(to_nanoseconds(time));
-        u64 now = monotonic_now();
-        if (nanoseconds < gate::kForever - now) deadline = now + nanoseconds;
-    }
+    const gate::Deadline deadline = TRY(read_timeout(arguments[4]));
     Held held;
     TRY(held.hold(thread, arguments[0]));
     if (least < 0 || most < 0 || least > most) return Failure{Errno::inval};

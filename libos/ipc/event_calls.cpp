@@ -8,6 +8,7 @@
 #include "libos/ipc/epoll.hpp"
 #include "libos/ipc/pipe.hpp"
 #include "libos/process/process.hpp"
+#include "libos/time/timers.hpp"
 #include "libos/user.hpp"
 
 namespace postern::libos {
@@ -183,9 +184,7 @@ Res<i64> epoll_wait_call(Thread& thread, Arguments arguments, gate::Deadline dea
 }
 
 gate::Deadline after_milliseconds(i32 milliseconds) {
-    if (milliseconds < 0) return gate::kForever;
-    if (milliseconds == 0) return gate::kPoll;
-    return monotonic_now() + static_cast<u64>(milliseconds) * 1'000'000;
+    return milliseconds < 0 ? gate::kForever : deadline_after(static_cast<u64>(milliseconds) * 1'000'000);
 }
 
 }  // namespace
@@ -198,15 +197,7 @@ Res<i64> sys_epoll_pwait(Thread& thread, Arguments arguments) {
                            arguments[5]);
 }
 Res<i64> sys_epoll_pwait2(Thread& thread, Arguments arguments) {
-    gate::Deadline deadline = gate::kForever;
-    if (arguments[3] != 0) {
-        TimeSpec time = TRY(read_user<TimeSpec>(arguments[3]));
-        u64 nanoseconds = TRY(to_nanoseconds(time));
-        u64 now = monotonic_now();
-        deadline = nanoseconds == 0                      ? gate::kPoll
-                   : nanoseconds >= gate::kForever - now ? gate::kForever
-                                                         : now + nanoseconds;
-    }
+    gate::Deadline deadline = TRY(read_timeout(arguments[3]));
     return epoll_wait_call(thread, arguments, deadline, arguments[4], arguments[5]);
 }
 

@@ -7,6 +7,7 @@
 #include "libos/ipc/waiting.hpp"
 #include "libos/process/process.hpp"
 #include "libos/shared/arena.hpp"
+#include "libos/time/timers.hpp"
 #include "libos/user.hpp"
 
 namespace postern::libos {
@@ -14,13 +15,6 @@ namespace postern::libos {
 namespace {
 
 constexpr u32 kLimitFiles = 7;  // RLIMIT_NOFILE
-
-/// Absolute deadline for a relative time; far ones never come.
-gate::Deadline deadline_after(u64 nanoseconds) {
-    if (nanoseconds == 0) return gate::kPoll;
-    u64 now = monotonic_now();
-    return nanoseconds >= gate::kForever - now ? gate::kForever : now + nanoseconds;
-}
 
 u64 left_until(gate::Deadline deadline) {
     if (deadline == gate::kPoll || deadline == gate::kForever) return 0;
@@ -69,19 +63,17 @@ struct UserTime {
 
     Res<void> read() {
         if (address == 0) return {};
-        u64 nanoseconds;
         if (micro) {
             TimeVal time = TRY(read_user<TimeVal>(address));
             // select(2) takes microseconds beyond a second.
             if (time.seconds < 0 || time.microseconds < 0) return Failure{Errno::inval};
             time.seconds += time.microseconds / 1'000'000;
             time.microseconds %= 1'000'000;
-            nanoseconds = TRY(to_nanoseconds(time));
+            u64 nanoseconds = TRY(to_nanoseconds(time));
+            deadline = deadline_after(nanoseconds);
         } else {
-            TimeSpec time = TRY(read_user<TimeSpec>(address));
-            nanoseconds = TRY(to_nanoseconds(time));
+            deadline = TRY(read_timeout(address));
         }
-        deadline = deadline_after(nanoseconds);
         return {};
     }
     /// What is left, as Linux tells it; a read-only place is no error.

@@ -151,9 +151,8 @@ Res<gate::Deadline> read_deadline(u64 user) {
     if (user == 0) return gate::kForever;
     TimeSpec time = TRY(read_user<TimeSpec>(user));
     u64 at = TRY(to_nanoseconds(time));
-    u64 wall = realtime_now(), now = monotonic_now();
-    u64 wait = at > wall ? at - wall : 0;
-    return wait < gate::kForever - now ? now + wait : gate::kForever;
+    u64 wall = realtime_now();
+    return deadline_after(at > wall ? at - wall : 0);
 }
 
 Res<MqFile*> queue_file(File& file, bool wanted_access) {

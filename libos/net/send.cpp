@@ -22,7 +22,7 @@ void broken_pipe(Thread& thread, u32 flags) {
     if ((flags & kMessageNoSignal) == 0) send_signal_to_thread(thread, user_signal(kSigPipe));
 }
 
-gate::Deadline deadline_of(u64 timeout) { return timeout == 0 ? gate::kForever : monotonic_now() + timeout; }
+gate::Deadline deadline_of(u64 timeout) { return timeout == 0 ? gate::kForever : deadline_after(timeout); }
 
 Errno wait_error(Errno error, u64 timeout) {
     if (error == Errno::timedout) return Errno::again;

@@ -97,14 +97,7 @@ Res<i64> sys_rt_sigtimedwait(Thread& thread, Arguments arguments) {
     if (arguments[3] != sizeof(u64)) return Failure{Errno::inval};
     u64 set = TRY(read_user<u64>(arguments[0]));
     set &= ~kUnblockable;
-    gate::Deadline deadline = gate::kForever;
-    if (arguments[2] != 0) {
-        TimeSpec time = TRY(read_user<TimeSpec>(arguments[2]));
-        u64 left = TRY(to_nanoseconds(time));
-        u64 now = monotonic_now();
-        deadline = left > gate::kForever - 1 - now ? gate::kForever : now + left;
-        if (left == 0) deadline = gate::kPoll;
-    }
+    const gate::Deadline deadline = TRY(read_timeout(arguments[2]));
     SignalInfo info;
     bool found = dequeue_signal(thread, set, info);
     if (!found && deadline != gate::kPoll) {

@@ -158,13 +158,7 @@ Res<i64> operate(Thread& thread, Arguments arguments, gate::Deadline deadline) {
 Res<i64> sys_semop(Thread& thread, Arguments arguments) { return operate(thread, arguments, gate::kForever); }
 
 Res<i64> sys_semtimedop(Thread& thread, Arguments arguments) {
-    gate::Deadline deadline = gate::kForever;
-    if (arguments[3] != 0) {
-        TimeSpec time = TRY(read_user<TimeSpec>(arguments[3]));
-        u64 nanoseconds = TRY(to_nanoseconds(time));
-        u64 now = monotonic_now();
-        if (nanoseconds < gate::kForever - now) deadline = now + nanoseconds;
-    }
+    const gate::Deadline deadline = TRY(read_timeout(arguments[3]));
     return operate(thread, arguments, deadline);
 }
 

@@ -40,6 +40,11 @@ Res<u64> to_nanoseconds(const TimeVal& time);
 TimeSpec to_timespec(u64 nanoseconds);
 TimeVal to_timeval(u64 nanoseconds);
 
+/// When a wait of so many nanoseconds from now ends: kPoll for none, kForever for those beyond all clocks.
+gate::Deadline deadline_after(u64 nanoseconds);
+/// The same for a call's optional `struct timespec`: null waits for ever. Errno::fault, Errno::inval.
+Res<gate::Deadline> read_timeout(u64 user);
+
 /// The gate's clock for a Linux clock number that can be waited on or armed, Errno::inval otherwise.
 Res<gate::Clock> wall_clock(i32 clock);
 /// A deadline on Clock::monotonic for `time` on `clock`: absolute, or that far from now.
