@@ -23,12 +23,16 @@ void forget(const KeptHandle& kept) {
 
 }  // namespace
 
-void handle_cache_initialize() { protect_over_fork(g_lock); }
+void handle_cache_initialize() {
+    protect_over_fork(g_lock);
+    windows_initialize();
+}
 
-bool handle_cache_take(const KnownName* name, KeptHandle& kept) {
+bool handle_cache_take(KeptHandle& kept) {
+    if (kept.name == nullptr) return false;
     Guard guard{g_lock};
     for (KeptHandle& place : g_kept) {
-        if (place.name != name) continue;
+        if (place.name != kept.name) continue;
         kept = place;
         place.name = nullptr;
         return true;

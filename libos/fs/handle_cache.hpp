@@ -12,17 +12,16 @@ namespace postern::libos {
 
 struct KnownName;
 
-/// What an open file needs to be kept, and to be opened again.
+/// What an open file needs to be kept, and to be opened again with what is known of its name.
 struct KeptHandle {
     const KnownName* name = nullptr;  ///< null: not to be kept
     gate::Handle handle = gate::kNoHandle;
     u64 serial = 0;  ///< of the file's window
-    gate::Attributes attributes;
 };
 
 void handle_cache_initialize();
-/// Takes the handle for `name` out of the cache. False: there is none.
-bool handle_cache_take(const KnownName* name, KeptHandle& kept);
+/// Takes the handle for `kept.name` out of the cache. False: there is none, and `kept` is as it was.
+bool handle_cache_take(KeptHandle& kept);
 /// The cache owns the handle from now on, and may close it at once.
 void handle_cache_give(const KeptHandle& kept);
 

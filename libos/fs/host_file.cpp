@@ -209,8 +209,7 @@ Res<void> HostFile::map(u64 address, u64 size, u64 from, u32 prot, bool shared) 
 
 void HostFile::close_local() {
     if (name_ != nullptr) {
-        KeptHandle kept{name_, handle_, serial_, attributes_};
-        return handle_cache_give(kept);
+        return handle_cache_give({name_, handle_, serial_});
     }
     window_close(serial_);
     g_gate->DkObjectClose(handle_);

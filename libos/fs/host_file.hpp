@@ -88,6 +88,8 @@ Res<FileRef> make_host_file(gate::Handle handle, const gate::Attributes& attribu
 // Windows: whole read-only files, mapped privately by this picoprocess for reading by copy. Addresses are never used
 // twice, so that a copy from a window that another thread has just closed faults and reads nothing foreign.
 
+/// Once, before the first fork.
+void windows_initialize();
 /// Where `serial`'s bytes are; 0: not mapped here. `bytes`: how many.
 u64 window_find(u64 serial, u64& bytes);
 /// Maps `bytes` of the stream; 0 when there is no room. May drop another file's window.

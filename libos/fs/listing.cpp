@@ -72,7 +72,8 @@ const Listing* listing_read(const KnownName* name, gate::Handle handle) {
     Reader reader;
     if (!reader.read(handle)) return nullptr;
     u64 size = sizeof(Listing) + reader.bytes();
-    if (!known_listings_room(size)) return nullptr;
+    u64& total = known_listing_bytes();
+    if (__atomic_load_n(&total, __ATOMIC_RELAXED) + size > kMostListings) return nullptr;
     auto memory = arena::allocate(size);
     if (!memory.ok()) return nullptr;
     auto* listing = static_cast<Listing*>(memory.value());
@@ -93,6 +94,7 @@ const Listing* listing_read(const KnownName* name, gate::Handle handle) {
         arena::release(listing, size);  // somebody else was faster
         return none;
     }
+    __atomic_add_fetch(&total, size, __ATOMIC_RELAXED);
     return listing;
 }
 

@@ -26,8 +26,8 @@ const KnownName* known_name(const char* uri, u32 options);
 bool known_name_answer(const KnownName& known, gate::Attributes& answer);
 /// Where the listing of a directory is kept (listing.hpp); read and set atomically.
 const Listing*& known_listing(const KnownName& known);
-/// May so many more bytes of listings be kept? They count from now on.
-bool known_listings_room(u64 bytes);
+/// How many bytes all listings that are kept take; changed atomically.
+u64& known_listing_bytes();
 /// Remembers what opening an existing name answered.
 void note_name(const char* uri, u32 options, gate::Err error, const gate::Attributes& answer);
 

@@ -130,6 +130,18 @@ u32 host_access(u32 flags) {
 
 namespace {
 
+/// Opens without asking what is known to be there for ever: a directory by its listing, a file by a handle that was
+/// kept. False: the host must be asked; `kept.name` tells what is known of the name.
+bool open_known(const char* uri, u32 options, bool directory, gate::Attributes& answer, KeptHandle& kept) {
+    kept = {};
+    kept.name = known_name(uri, options);
+    if (listing_of(kept.name) == nullptr && (directory || !handle_cache_take(kept))) return false;
+    if (known_name_answer(*kept.name, answer)) return true;
+    if (kept.handle != gate::kNoHandle) handle_cache_give(kept);  // its canonical name is too long for the caller
+    kept = {};
+    return false;
+}
+
 Res<FileRef> open_named(Thread& thread, i32 dirfd, const char* path, u32 flags, u32 mode, bool& truncated) {
     if ((flags & kPathFlag) != 0) flags &= kPathFlag | kDirectoryFlag | kNoFollowFlag | kCloseOnExecFlag;
     if ((flags & kTemporaryFlag) != 0 && (flags & kDirectoryFlag) == 0) return Failure{Errno::inval};
@@ -149,32 +161,14 @@ Res<FileRef> open_named(Thread& thread, i32 dirfd, const char* path, u32 flags, 
                   ((flags & kDirectoryFlag) != 0 ? u32{gate::kOpenDirectory} : 0) |
                   ((flags & kTruncateFlag) != 0 ? u32{gate::kOpenTruncate} : 0);
     if ((flags & kTemporaryFlag) != 0) options = (options & ~u32{gate::kOpenDirectory}) | gate::kOpenTemporary;
-    // Whole files for reading, on immutable routes, may be open already: see handle_cache.hpp.
     const u32 name_options = follow ? 0 : u32{gate::kOpenNoFollow};
     const bool keeps = !create && host_access(flags) == gate::kAccessRead &&
                        (flags & (kPathFlag | kTruncateFlag | kTemporaryFlag | kDirectFlag)) == 0;
     KeptHandle kept;
     auto asked = ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
-        if (keeps) {
-            kept.name = known_name(at.uri, name_options);
-            if (listing_of(kept.name) != nullptr && known_name_answer(*kept.name, answer)) return gate::Err::ok;
-            if (kept.name != nullptr && (flags & kDirectoryFlag) == 0 && handle_cache_take(kept.name, kept)) {
-                handle = kept.handle;
-                gate::Attributes names;
-                names.name = answer.name;
-                names.name_capacity = answer.name_capacity;
-                if (known_name_answer(*kept.name, names)) {
-                    answer = kept.attributes;
-                    answer.name = names.name;
-                    answer.name_capacity = names.name_capacity;
-                    answer.name_length = names.name_length;
-                    answer.target_length = names.target_length;
-                    return gate::Err::ok;
-                }
-                handle_cache_give(kept);
-                kept = {};
-                handle = gate::kNoHandle;
-            }
+        if (keeps && open_known(at.uri, name_options, (flags & kDirectoryFlag) != 0, answer, kept)) {
+            handle = kept.handle;
+            return gate::Err::ok;
         }
         if ((flags & kPathFlag) != 0) return query_name(at.uri, name_options, answer);
         // Names on immutable routes that are not there need no second question.
@@ -202,10 +196,12 @@ Res<FileRef> open_named(Thread& thread, i32 dirfd, const char* path, u32 flags, 
     if (tells && !existed) notify_object(place.view(), nullptr, kNotifyCreate);
     truncated = existed && (flags & kTruncateFlag) != 0;
     FileRef file = TRY(make_host_file(handle, attributes, kept_flags(flags)));
-    if (kept.name != nullptr && attributes.type == gate::StreamType::file && attributes.stable != 0)
-        static_cast<HostFile&>(*file).keep_as(kept.name, kept.serial);
-    if (kept.name != nullptr && attributes.type == gate::StreamType::directory && attributes.stable != 0)
-        static_cast<HostDirectory&>(*file).know_as(kept.name);
+    if (kept.name != nullptr && attributes.stable != 0) {
+        if (attributes.type == gate::StreamType::file)
+            static_cast<HostFile&>(*file).keep_as(kept.name, kept.serial);
+        else if (attributes.type == gate::StreamType::directory)
+            static_cast<HostDirectory&>(*file).know_as(kept.name);
+    }
     if (file->path == nullptr) set_path(*file, place.view());
     return file;
 }

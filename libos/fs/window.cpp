@@ -2,6 +2,7 @@
 // Windows: see host_file.hpp. The table is private memory, copied by fork together with the mappings it tells of.
 #include "libos/fs/host_file.hpp"
 #include "libos/gate.hpp"
+#include "libos/shared/lock.hpp"
 
 namespace postern::libos {
 
@@ -19,10 +20,7 @@ struct Window {
 };
 Window g_windows[kWindows];
 u64 g_next = kWindowBase;
-u32 g_busy;  ///< one change at a time; others do without
-
-bool enter() { return __atomic_exchange_n(&g_busy, 1, __ATOMIC_ACQUIRE) == 0; }
-void leave() { __atomic_store_n(&g_busy, 0, __ATOMIC_RELEASE); }
+SharedLock g_lock;  ///< of changes; who looks for a window does without
 
 Window& slot_of(u64 serial) { return g_windows[serial % kWindows]; }
 
@@ -35,6 +33,8 @@ void drop(Window& window) {
 
 }  // namespace
 
+void windows_initialize() { protect_over_fork(g_lock); }
+
 u64 window_find(u64 serial, u64& bytes) {
     Window& window = slot_of(serial);
     if (__atomic_load_n(&window.serial, __ATOMIC_ACQUIRE) != serial) return 0;
@@ -43,7 +43,8 @@ u64 window_find(u64 serial, u64& bytes) {
 }
 
 u64 window_open(u64 serial, gate::Handle handle, u64 bytes) {
-    if (bytes == 0 || !enter()) return 0;
+    if (bytes == 0) return 0;
+    Guard guard{g_lock};
     u64 address = 0, size = page_ceil(bytes);
     if (size < kWindowEnd - g_next) {
         Window& window = slot_of(serial);
@@ -57,16 +58,14 @@ u64 window_open(u64 serial, gate::Handle handle, u64 bytes) {
             g_next += size + kPageSize;
         }
     }
-    leave();
     return address;
 }
 
 void window_close(u64 serial) {
     Window& window = slot_of(serial);
     if (window.serial != serial) return;
-    while (!enter()) __builtin_ia32_pause();
+    Guard guard{g_lock};
     if (window.serial == serial) drop(window);
-    leave();
 }
 
 }  // namespace postern::libos

@@ -173,12 +173,7 @@ Res<i64> sys_recvmmsg(Thread& thread, Arguments arguments) {
     HeldFile file;
     SocketFile* socket = TRY(hold_socket(thread, file, arguments[0]));
     u32 count = static_cast<u32>(arguments[2]), flags = static_cast<u32>(arguments[3]);
-    gate::Deadline until = gate::kForever;
-    if (arguments[4] != 0) {
-        TimeSpec time = TRY(read_user<TimeSpec>(arguments[4]));
-        u64 nanoseconds = TRY(to_nanoseconds(time));
-        until = monotonic_now() + nanoseconds;
-    }
+    const gate::Deadline until = TRY(read_timeout(arguments[4]));
     u32 done = 0;
     for (; done < count; ++done) {
         u64 at = arguments[1] + done * kManyHeader;
