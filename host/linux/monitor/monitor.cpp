@@ -16,6 +16,7 @@
 
 #include "gate/abi.hpp"
 #include "host/linux/monitor/census.hpp"
+#include "host/linux/monitor/message.hpp"
 
 // Linux 6.6; older headers lack them.
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
@@ -160,20 +161,10 @@ void Monitor::loop() {
 void Monitor::take_boot(Boot& boot) {
     BootMessage message = {};
     iovec part{&message, sizeof message};
-    alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))];
-    msghdr header = {};
-    header.msg_iov = &part;
-    header.msg_iovlen = 1;
-    header.msg_control = ancillary;
-    header.msg_controllen = sizeof ancillary;
-    ssize_t size = recvmsg(boot.socket.get(), &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    Fd listener;
-    cmsghdr* control = CMSG_FIRSTHDR(&header);
-    if (size > 0 && control != nullptr && control->cmsg_type == SCM_RIGHTS) {
-        int number;
-        memcpy(&number, CMSG_DATA(control), sizeof number);
-        listener.reset(number);
-    }
+    int descriptor[1] = {-1};
+    usize count;
+    ssize_t size = receive_message(boot.socket.get(), {&part, 1}, descriptor, count, MSG_DONTWAIT);
+    Fd listener{descriptor[0]};
     bool whole = size == sizeof message && message.version == kProtocolVersion;
     if (whole && message.error == 0 && listener.valid()) {
         if (boot.first) {

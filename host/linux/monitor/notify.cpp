@@ -13,6 +13,7 @@
 
 #include "host/linux/filter/rules.hpp"
 #include "host/linux/monitor/census.hpp"
+#include "host/linux/monitor/message.hpp"
 #include "host/linux/monitor/monitor.hpp"
 
 #ifndef SECCOMP_ADDFD_FLAG_SEND
@@ -162,24 +163,11 @@ void Monitor::start_worker(int listener, u64 id, u32 slot, const Request& reques
         head.has_second = reply.second_fd.valid();
         iovec parts[3] = {
             {&head, sizeof head}, {reply.text.data(), reply.text.size()}, {reply.second.data(), reply.second.size()}};
-        alignas(cmsghdr) char ancillary[CMSG_SPACE(2 * sizeof(int))] = {};
-        msghdr message = {};
-        message.msg_iov = parts;
-        message.msg_iovlen = 3;
         int descriptors[2];
         usize count = 0;
         if (reply.first_fd.valid()) descriptors[count++] = reply.first_fd.get();
         if (reply.second_fd.valid()) descriptors[count++] = reply.second_fd.get();
-        if (count != 0) {
-            message.msg_control = ancillary;
-            message.msg_controllen = CMSG_SPACE(count * sizeof(int));
-            cmsghdr* header = CMSG_FIRSTHDR(&message);
-            header->cmsg_level = SOL_SOCKET;
-            header->cmsg_type = SCM_RIGHTS;
-            header->cmsg_len = CMSG_LEN(count * sizeof(int));
-            memcpy(CMSG_DATA(header), descriptors, count * sizeof(int));
-        }
-        sendmsg(ends[1], &message, MSG_NOSIGNAL);
+        send_message(ends[1], parts, {descriptors, count});
         _exit(0);
     }
     close(ends[1]);
@@ -194,13 +182,10 @@ void Monitor::take_worker(usize index) {
     WorkerReply head = {};
     static char text[2 * kMaxPath + 2];
     iovec parts[2] = {{&head, sizeof head}, {text, sizeof text}};
-    alignas(cmsghdr) char ancillary[CMSG_SPACE(2 * sizeof(int))];
-    msghdr message = {};
-    message.msg_iov = parts;
-    message.msg_iovlen = 2;
-    message.msg_control = ancillary;
-    message.msg_controllen = sizeof ancillary;
-    ssize_t size = recvmsg(pending.socket.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    int descriptors[2] = {-1, -1};
+    usize count;
+    ssize_t size = receive_message(pending.socket.get(), parts, descriptors, count, MSG_DONTWAIT);
+    Fd first{descriptors[0]}, second{descriptors[1]};
     Reply reply;
     if (size < static_cast<ssize_t>(sizeof head) ||
         u64{head.text_length} + head.second_length > static_cast<u64>(size) - sizeof head) {
@@ -214,14 +199,8 @@ void Monitor::take_worker(usize index) {
         reply.attributes = head.attributes;
         reply.text.assign(text, head.text_length);
         reply.second.assign(text + head.text_length, head.second_length);
-        cmsghdr* header = CMSG_FIRSTHDR(&message);
-        if (header != nullptr && header->cmsg_type == SCM_RIGHTS) {
-            usize count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-            int descriptors[2] = {-1, -1};
-            memcpy(descriptors, CMSG_DATA(header), std::min<usize>(count, 2) * sizeof(int));
-            reply.first_fd.reset(descriptors[0]);
-            if (count > 1) reply.second_fd.reset(descriptors[1]);
-        }
+        reply.first_fd = std::move(first);
+        reply.second_fd = std::move(second);
     }
     deliver(pending.listener, pending.notification, pending.slot, pending.sequence, std::move(reply));
 }

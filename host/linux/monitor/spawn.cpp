@@ -24,6 +24,7 @@
 
 #include <algorithm>
 
+#include "host/linux/monitor/message.hpp"
 #include "host/linux/protocol.hpp"
 
 namespace postern::host {
@@ -52,6 +53,7 @@ struct SpawnRequest {
     u32 answer;       ///< 0: nobody waits for the process number
 };
 constexpr usize kSpawnDescriptors = kFdBoot + 2;
+static_assert(kSpawnDescriptors <= kMessageDescriptors);
 
 /// What a picoprocess is cloned with. It shares the keeper's memory until execve (vfork) and writes to its own stack
 /// only.
@@ -158,18 +160,7 @@ int clone_picoprocess(Child& child) {
 bool send_request(int socket, const SpawnRequest& request, std::string_view text, const int* descriptors, usize count) {
     iovec parts[2] = {{const_cast<SpawnRequest*>(&request), sizeof request},
                       {const_cast<char*>(text.data()), text.size()}};
-    alignas(cmsghdr) char ancillary[CMSG_SPACE(kSpawnDescriptors * sizeof(int))] = {};
-    msghdr message = {};
-    message.msg_iov = parts;
-    message.msg_iovlen = 2;
-    message.msg_control = ancillary;
-    message.msg_controllen = CMSG_SPACE(count * sizeof(int));
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(count * sizeof(int));
-    memcpy(CMSG_DATA(header), descriptors, count * sizeof(int));
-    return sendmsg(socket, &message, MSG_NOSIGNAL) >= 0;
+    return send_message(socket, parts, {descriptors, count}) >= 0;
 }
 
 }  // namespace
@@ -199,22 +190,11 @@ void Keeper::run(const KeeperOptions& options, int monitor, int control, int mon
         static const char* pointers[kMaxPointers];
         SpawnRequest request = {};
         iovec parts[2] = {{&request, sizeof request}, {text, kSpawnText}};
-        alignas(cmsghdr) char ancillary[CMSG_SPACE(kSpawnDescriptors * sizeof(int))];
-        msghdr message = {};
-        message.msg_iov = parts;
-        message.msg_iovlen = 2;
-        message.msg_control = ancillary;
-        message.msg_controllen = sizeof ancillary;
-        ssize_t size = recvmsg(control, &message, MSG_CMSG_CLOEXEC);
+        int given[kSpawnDescriptors];
+        usize count;
+        ssize_t size = receive_message(control, parts, given, count, 0);
         if (size < static_cast<ssize_t>(sizeof request)) break;  // the monitor is gone
         text[static_cast<usize>(size) - sizeof request] = 0;
-        int given[kSpawnDescriptors];
-        usize count = 0;
-        cmsghdr* header = CMSG_FIRSTHDR(&message);
-        if (header != nullptr && header->cmsg_type == SCM_RIGHTS) {
-            count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-            memcpy(given, CMSG_DATA(header), count * sizeof(int));
-        }
         Child next = child;
         usize used = 0;
         for (usize i = 0; i < kSpawnDescriptors && used < count; ++i) {
