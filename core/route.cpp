@@ -189,6 +189,15 @@ bool RouteTable::is_parent(std::string_view scheme, std::string_view path) const
     return false;
 }
 
+bool RouteTable::is_bound(std::string_view scheme, std::string_view path) const {
+    for (u32 i = 0; i < count_; ++i) {
+        const Route& route = routes_[i];
+        if (route.match == Match::glob || !equal(route.scheme, scheme)) continue;
+        if (!below_path(route.path, path).empty()) return true;
+    }
+    return false;
+}
+
 void print_route(Text& out, const Route& route) {
     out.add(route.scheme, ':', route.path);
     if (route.match != Match::exact) out.add(route.path.size() == 1 && route.path[0] == '/' ? "**" : "/**");

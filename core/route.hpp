@@ -75,6 +75,9 @@ public:
     Decision find(std::string_view scheme, std::string_view path) const;
     /// Is `path` a directory only because a rule that grants something lies below it?
     bool is_parent(std::string_view scheme, std::string_view path) const;
+    /// Does a rule for a name below `path` exist, one that refuses included? Such a directory cannot be moved: what is
+    /// below it would get away from the rule.
+    bool is_bound(std::string_view scheme, std::string_view path) const;
     /// Calls `visit(name, route)` for each name directly below `path` that a rule makes exist: the next component of a
     /// granting rule's pattern. `route` is the rule when the name is its whole pattern, else nullptr. Names may repeat.
     template <class Visit>

@@ -108,6 +108,7 @@ enum MapFlags : u32 {
     kMapShared = 1,
     kMapReplace = 2,  ///< replace whatever is there
     kMapPopulate = 4,
+    kMapPrepared = 8,  ///< with kMapPrivate: the stream's PreparedText instead of its bytes, offset 0 its code
 };
 enum RenameFlags : u32 { kRenameNoReplace = 1, kRenameExchange = 2 };
 

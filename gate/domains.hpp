@@ -48,8 +48,11 @@ inline constexpr Member kOptions[] = {{"non_blocking", kOpenNonBlocking}, {"no_f
                                       {"truncate", kOpenTruncate},        {"make_directory", kOpenMakeDirectory},
                                       {"temporary", kOpenTemporary}};
 inline constexpr Member kNaming[] = {{"no_follow", kOpenNoFollow}, {"directory", kOpenDirectory}, {"link", kOpenLink}};
-inline constexpr Member kMap[] = {
-    {"private", kMapPrivate}, {"shared", kMapShared}, {"replace", kMapReplace}, {"populate", kMapPopulate}};
+inline constexpr Member kMap[] = {{"private", kMapPrivate},
+                                  {"shared", kMapShared},
+                                  {"replace", kMapReplace},
+                                  {"populate", kMapPopulate},
+                                  {"prepared", kMapPrepared}};
 inline constexpr Member kLength[] = {{"truncate", static_cast<u64>(LengthChange::truncate)},
                                      {"allocate", static_cast<u64>(LengthChange::allocate)},
                                      {"allocate_keep_size", static_cast<u64>(LengthChange::allocate_keep_size)},

@@ -82,6 +82,9 @@ struct PersonalityHost {
     void (*code_changed)(u64 address, u64 size);
     /// exec: all program memory is gone; forget all patches and trampolines.
     void (*code_reset)();
+    /// The code of a PreparedText is mapped at [address, address + size) and about to run. False: it cannot be kept in
+    /// mind; do not use it.
+    bool (*code_prepared)(u64 address, u64 size) = nullptr;
 };
 
 inline ThreadControl* thread_control() {

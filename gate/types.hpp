@@ -120,6 +120,16 @@ struct Time {
     u32 reserved = 0;
 };
 
+/// A file's machine code made ready by the host, so that its system calls need not trap (DkStreamMap, kMapPrepared).
+/// What a mapping with that flag sees is `code_size` bytes of code that the text jumps to and, behind them, what the
+/// file holds at `offset`. The two belong at addresses that are `distance` bytes apart, the code below.
+struct PreparedText {
+    u64 offset = 0;     ///< in the file, page aligned
+    u64 size = 0;       ///< bytes, whole pages; 0: nothing is prepared
+    u64 code_size = 0;  ///< bytes, whole pages
+    u64 distance = 0;   ///< from the code's address to the text's
+};
+
 /// What is known of a named object. Fixed layout; grows only at the end.
 struct Attributes {
     StreamType type = StreamType::unknown;
@@ -142,6 +152,7 @@ struct Attributes {
     u32 name_length = 0;    ///< out: bytes of the canonical name: absolute, without scheme, links and dots resolved
     u32 target_length = 0;  ///< out: bytes of a symbolic link's target
     u32 name_flags = 0;     ///< out: NameFlags
+    PreparedText prepared;  ///< out: of a stable file, when it is opened with the right to execute
 };
 
 enum NameFlags : u32 {

@@ -236,7 +236,7 @@ inline constexpr ArgumentRule kArgumentRules[] = {
     {0, static_cast<Right>(0), false, ValueRule::page_size, 0},  // DkStreamMap: size
     {0, static_cast<Right>(0), false, ValueRule::page_multiple, 0},  // DkStreamMap: offset
     {0, static_cast<Right>(0), false, ValueRule::mask, 7},  // DkStreamMap: prot
-    {0, static_cast<Right>(0), false, ValueRule::mask, 7},  // DkStreamMap: flags
+    {0, static_cast<Right>(0), false, ValueRule::mask, 15},  // DkStreamMap: flags
     {0, static_cast<Right>(0), false, ValueRule::page_multiple, 0},  // DkStreamUnmap: address
     {0, static_cast<Right>(0), false, ValueRule::page_size, 0},  // DkStreamUnmap: size
     {2, static_cast<Right>(5), false, ValueRule::any, 0},  // DkStreamMapPeBinary: stream

@@ -100,7 +100,7 @@ inline constexpr Argument kArguments[] = {
     {Make::page_size, 0, 18446744073709551615ull},  // DkStreamMap: size
     {Make::page_size, 0, 18446744073709551615ull},  // DkStreamMap: offset
     {Make::flags, 0, 7ull},  // DkStreamMap: prot
-    {Make::flags, 0, 7ull},  // DkStreamMap: flags
+    {Make::flags, 0, 15ull},  // DkStreamMap: flags
     {Make::page_address, 0, 18446744073709551615ull},  // DkStreamUnmap: address
     {Make::page_size, 0, 18446744073709551615ull},  // DkStreamUnmap: size
     {Make::handle, 2, 18446744073709551615ull},  // DkStreamMapPeBinary: stream

@@ -63,6 +63,7 @@ inline constexpr Name kNames11[] = {
     {"shared", 1},
     {"replace", 2},
     {"populate", 4},
+    {"prepared", 8},
 };
 inline constexpr Name kNames12[] = {
     {"truncate", 0},
@@ -151,7 +152,7 @@ inline constexpr Names kNames[] = {
     {kNames8, 3, false},
     {kNames9, 7, true},
     {kNames10, 3, true},
-    {kNames11, 4, true},
+    {kNames11, 5, true},
     {kNames12, 7, false},
     {kNames13, 2, true},
     {kNames14, 5, true},

@@ -24,6 +24,7 @@ Res<void> File::sync(Thread&, bool) { return Failure{Errno::inval}; }
 Res<void> File::visit_directory(Thread&, u64, DirectoryVisitor&) { return Failure{Errno::notdir}; }
 Res<i64> File::ioctl(Thread&, u32, u64) { return Failure{Errno::notty}; }
 Res<void> File::map(u64, u64, u64, u32, bool) { return Failure{Errno::nodev}; }
+Res<void> File::map_prepared(u64, u32) { return Failure{Errno::nodev}; }
 Res<void> File::fault_in(u64, u64, u32, bool) { return Failure{Errno::fault}; }
 u32 File::poll(Thread&) { return kPollIn | kPollOut | kPollRdNorm | kPollWrNorm; }
 

@@ -78,6 +78,10 @@ public:
     virtual u64 mapped_size() { return 0; }  ///< bytes of all pages, of a segment
     /// Establishes a mapping at exactly [address, address + size), replacing what is there (Space decides addresses).
     virtual Res<void> map(u64 address, u64 size, u64 offset, u32 prot, bool shared);  ///< default ENODEV
+    /// What the host has prepared of the file's code; null: nothing.
+    virtual const gate::PreparedText* prepared_text() const { return nullptr; }
+    /// As map(), privately, of the prepared text to `address` and of its code to where that belongs.
+    virtual Res<void> map_prepared(u64 address, u32 prot);
 
     /// PollBits that hold now.
     virtual u32 poll(Thread& thread);

@@ -17,6 +17,7 @@ struct KeptHandle {
     const KnownName* name = nullptr;  ///< null: not to be kept
     gate::Handle handle = gate::kNoHandle;
     u64 serial = 0;  ///< of the file's window
+    gate::PreparedText prepared;
 };
 
 void handle_cache_initialize();

@@ -207,9 +207,17 @@ Res<void> HostFile::map(u64 address, u64 size, u64 from, u32 prot, bool shared) 
     return check(error);
 }
 
+Res<void> HostFile::map_prepared(u64 address, u32 prot) {
+    const gate::PreparedText& text = attributes_.prepared;
+    constexpr u32 kFlags = gate::kMapReplace | gate::kMapPrivate | gate::kMapPrepared;
+    TRY(check(g_gate->DkStreamMap(handle_, address - text.distance, text.code_size, 0,
+                                  gate::kProtRead | gate::kProtExecute, kFlags)));
+    return check(g_gate->DkStreamMap(handle_, address, text.size, text.code_size, prot, kFlags));
+}
+
 void HostFile::close_local() {
     if (name_ != nullptr) {
-        return handle_cache_give({name_, handle_, serial_});
+        return handle_cache_give({name_, handle_, serial_, attributes_.prepared});
     }
     window_close(serial_);
     g_gate->DkObjectClose(handle_);

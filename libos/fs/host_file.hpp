@@ -27,6 +27,10 @@ public:
     Res<void> sync(Thread& thread, bool data_only) override;
     Res<void> stat(Thread& thread, Stat& stat) override;
     Res<void> map(u64 address, u64 size, u64 offset, u32 prot, bool shared) override;
+    const gate::PreparedText* prepared_text() const override {
+        return attributes_.prepared.size != 0 ? &attributes_.prepared : nullptr;
+    }
+    Res<void> map_prepared(u64 address, u32 prot) override;
     void close_local() override;
     bool is_object(u64 volume, u64 identity) const override {
         return attributes_.volume == volume && attributes_.identity == identity;

@@ -168,6 +168,7 @@ Res<FileRef> open_named(Thread& thread, i32 dirfd, const char* path, u32 flags, 
     auto asked = ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
         if (keeps && open_known(at.uri, name_options, (flags & kDirectoryFlag) != 0, answer, kept)) {
             handle = kept.handle;
+            answer.prepared = kept.prepared;
             return gate::Err::ok;
         }
         if ((flags & kPathFlag) != 0) return query_name(at.uri, name_options, answer);

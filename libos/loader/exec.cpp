@@ -142,11 +142,11 @@ Res<Loaded> load_program(Space& space, Program& program) {
     u64 bias = 0;
     if (elf.position_independent) {
         u64 place = align_up(space.program_base(), elf.alignment);
-        u64 found = TRY(space.find(place, elf.high - elf.low));
+        u64 found = TRY(space.find(place, elf.high - elf.low, program.file.get()));
         bias = align_up(found, elf.alignment) - elf.low;
         if (align_up(found, elf.alignment) != found) {
             // Not where it was wanted: look again with room to align.
-            found = TRY(space.find(0, elf.high - elf.low + elf.alignment));
+            found = TRY(space.find(0, elf.high - elf.low + elf.alignment, program.file.get()));
             bias = align_up(found, elf.alignment) - elf.low;
         }
     }
@@ -164,7 +164,7 @@ Res<Loaded> load_program(Space& space, Program& program) {
         u64 base = 0;
         if (interpreter.position_independent) {
             u64 slack = interpreter.alignment > kPageSize ? interpreter.alignment : 0;
-            u64 found = TRY(space.find(0, interpreter.high - interpreter.low + slack));
+            u64 found = TRY(space.find(0, interpreter.high - interpreter.low + slack, program.interpreter_file.get()));
             base = align_up(found, interpreter.alignment) - interpreter.low;
         }
         TRY(program.interpreter.load(space, *program.interpreter_file, base));

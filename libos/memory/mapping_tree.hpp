@@ -25,6 +25,7 @@ struct Mapping {
     u32 max_prot = 7;      ///< mprotect may not go beyond (a shared mapping of a file opened read-only)
     u32 sealed = 0;        ///< mseal(2): neither unmapped, moved nor changed any more
     u32 locked = 0;        ///< mlock(2): counted, and refused to what would drop its pages
+    u32 prepared = 0;      ///< all or a part of the file's prepared text (gate::PreparedText)
 };
 
 /// Each node counts its file once; a shared mapping that can be written also counts against sealing (fcntl(2)).

@@ -267,9 +267,18 @@ Res<u64> Space::find_locked(u64 hint, u64 size, u64 low, u64 high) const {
     return found;
 }
 
-Res<u64> Space::find(u64 hint, u64 size) {
+Res<u64> Space::find(u64 hint, u64 size, const File* file) {
     Guard guard{lock_};
-    return find_locked(hint, size, g_parameters->user_low, g_parameters->user_high);
+    return find_for_file(hint, size, file);
+}
+
+Res<u64> Space::find_for_file(u64 hint, u64 size, const File* file) const {
+    const u64 low = g_parameters->user_low, high = g_parameters->user_high;
+    const gate::PreparedText* text = file != nullptr ? file->prepared_text() : nullptr;
+    if (text == nullptr) return find_locked(hint, size, low, high);
+    const u64 below = text->code_size;
+    u64 found = TRY(find_locked(hint > below ? hint - below : 0, size + below, low, high));
+    return found + below;
 }
 
 Res<u64> Space::map(u64 address, u64 size, u32 prot, u32 flags, File* file, u64 offset, MappingKind kind) {
@@ -319,7 +328,7 @@ Res<u64> Space::map_locked(u64 address, u64 size, u32 prot, u32 flags, File* fil
             address = tree_.find_gap(size, kLow32, kHigh32);
         if (address == 0) return Failure{Errno::nomem};
     } else {
-        address = TRY(find_locked(address < low ? 0 : address, size, low, high));
+        address = TRY(find_for_file(address < low ? 0 : address, size, shared ? nullptr : file));
     }
     const u64 end = address + size;
 
@@ -341,7 +350,8 @@ Res<u64> Space::map_locked(u64 address, u64 size, u32 prot, u32 flags, File* fil
         offset = 0;
     }
     if (file != nullptr) {
-        TRY(file->map(address, size, offset, mapping.prot, shared));
+        mapping.prepared = !shared && map_prepared(address, size, mapping.prot, *file, offset, doomed);
+        if (mapping.prepared == 0) TRY(file->map(address, size, offset, mapping.prot, shared));
         mapping.file = file;
         mapping.offset = offset;
         hold_file(mapping);
@@ -353,11 +363,52 @@ Res<u64> Space::map_locked(u64 address, u64 size, u32 prot, u32 flags, File* fil
         // Limits on memory are ENOMEM here, never EAGAIN.
         if (error != gate::Err::ok) return Failure{error == gate::Err::no_quota ? Errno::nomem : to_errno(error)};
     }
+    if (replace) drop_prepared(address, end, doomed);
     if (replace) carve(address, end, doomed);
     mapping.start = address;
     mapping.end = end;
     insert(mapping, doomed);
     return address;
+}
+
+/// Maps text that the host has prepared in the file's place, with its code below. False: there is none that fits.
+bool Space::map_prepared(u64 address, u64 size, u32 prot, File& file, u64 offset, Doomed& doomed) {
+    const gate::PreparedText* text = file.prepared_text();
+    if (text == nullptr || prot != (gate::kProtRead | gate::kProtExecute) || offset != text->offset ||
+        size != text->size || g_host->code_prepared == nullptr)
+        return false;
+    const u64 code = address - text->distance, code_end = code + text->code_size;
+    if (address < g_parameters->user_low + text->distance || code_end > address || overlaps(code, code_end))
+        return false;
+    if (!file.map_prepared(address, prot).ok() || !g_host->code_prepared(code, text->code_size)) {
+        g_gate->DkStreamUnmap(code, text->code_size);
+        return false;
+    }
+    Mapping mapping;
+    mapping.start = code;
+    mapping.end = code_end;
+    mapping.prot = prot;
+    mapping.kind = MappingKind::code;
+    insert(mapping, doomed);
+    return true;
+}
+
+/// The code of prepared texts that go as a whole goes with them. Of a text that goes in parts it stays.
+void Space::drop_prepared(u64 start, u64 end, Doomed& doomed) {
+    MappingNode* node = tree_.at_or_above(start);
+    while (node != nullptr && node->mapping.start < end) {
+        const Mapping mapping = node->mapping;
+        node = tree_.next(*node);
+        if (mapping.prepared == 0) continue;
+        const gate::PreparedText& text = *mapping.file->prepared_text();
+        if (mapping.start < start || mapping.end > end || mapping.end - mapping.start != text.size) continue;
+        if (!prepare().ok()) return;
+        const u64 code = mapping.start - text.distance;
+        g_host->code_changed(code, text.code_size);
+        g_gate->DkStreamUnmap(code, text.code_size);
+        carve(code, code + text.code_size, doomed);
+        node = tree_.at_or_above(mapping.end);
+    }
 }
 
 Res<void> Space::unmap(u64 address, u64 size) {
@@ -373,6 +424,7 @@ Res<void> Space::unmap(u64 address, u64 size) {
     const bool splits = first != nullptr && first->mapping.start < address && first->mapping.end > end;
     if (splits && tree_.size() >= settings().mapping_limit) return Failure{Errno::nomem};
     announce_code(address, end);
+    drop_prepared(address, end, doomed);
     if (release_host(address, end) != gate::Err::ok && splits) return Failure{Errno::nomem};
     carve(address, end, doomed);
     return {};

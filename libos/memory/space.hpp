@@ -64,8 +64,9 @@ public:
     Res<void> remap_file_pages(u64 address, u64 size, u64 page);
     /// madvise(2).
     Res<void> advise(u64 address, u64 size, u32 advice);
-    /// Free addresses of `size` bytes, randomised; near `hint` when that is free. Nothing is reserved.
-    Res<u64> find(u64 hint, u64 size);
+    /// Free addresses of `size` bytes, randomised; near `hint` when that is free. Nothing is reserved. With room below
+    /// for the prepared code of `file`, if it has some.
+    Res<u64> find(u64 hint, u64 size, const File* file = nullptr);
     /// Addresses for generated code within +-2 GiB of `near`; recorded as MappingKind::code. For handlers: waits for no
     /// one, and fails with Errno::again while another thread changes the address space.
     Res<u64> place_code(u64 near, u64 size);
@@ -119,6 +120,9 @@ private:
     Res<void> move_contents(const Mapping& mapping, u64 from, u64 old_size, u64 to, u64 new_size);
     Res<u64> set_break_locked(u64 address, Doomed& doomed);
     Res<u64> find_locked(u64 hint, u64 size, u64 low, u64 high) const;
+    Res<u64> find_for_file(u64 hint, u64 size, const File* file) const;
+    bool map_prepared(u64 address, u64 size, u32 prot, File& file, u64 offset, Doomed& doomed);
+    void drop_prepared(u64 start, u64 end, Doomed& doomed);
     bool overlaps(u64 start, u64 end) const;
     Res<void> check_unsealed(u64 start, u64 end) const;  ///< Errno::perm
     void announce_code(u64 start, u64 end);

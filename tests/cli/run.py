@@ -467,6 +467,81 @@ class Reports(Case):
                 self.assertIn(option, text)
 
 
+class Cache(Case):
+    """Prepared code: that it is used, and that no program can change what other runs execute."""
+
+    def setUp(self):
+        self.home = tempfile.mkdtemp(dir=WORK)
+        os.chmod(self.home, 0o755)
+        self.env = {"HOME": self.home, "XDG_CACHE_HOME": self.home + "/deep/cache"}
+        self.texts = self.home + "/deep/cache/postern/text"
+
+    def tearDown(self):
+        shutil.rmtree(self.home)
+
+    def traps(self, *options, program=("/bin/true",)):
+        outcome = run("--stats=json", *options, "--", *program, env=self.env)
+        self.expect(outcome, 0)
+        return json.loads(outcome.err.strip().splitlines()[-1])["traps"]
+
+    def test_second_start_traps_no_more(self):
+        self.assertGreaterEqual(self.traps("--no-cache"), 20)
+        self.assertFalse(os.path.exists(self.texts))
+        self.traps()
+        self.assertIn("index", os.listdir(self.texts))
+        self.assertLessEqual(self.traps(), 3)
+        self.assertGreaterEqual(self.traps("--no-cache"), 20)
+
+    def test_forked_children_and_threads(self):
+        script = ("import subprocess, threading\n"
+                  "work = lambda: [subprocess.run(['/bin/true'], check=True) for _ in range(5)]\n"
+                  "threads = [threading.Thread(target=work) for _ in range(3)]\n"
+                  "[t.start() for t in threads]; [t.join() for t in threads]\n")
+        program = ("python3", "-c", script)
+        self.traps(program=program)
+        self.assertLessEqual(self.traps(program=program), 60)  # 16 starts
+
+    def test_mapped_and_unmapped_many_times(self):
+        script = (r"""
+import mmap, os, re, sys
+text = next(l.split() for l in open('/proc/self/maps') if 'r-xp' in l and 'libc.so.6' in l)
+low, high = (int(x, 16) for x in text[0].split('-'))
+fd, offset, size = os.open(text[5], os.O_RDONLY), int(text[2], 16), high - low
+plain = os.pread(fd, size, offset)
+prepared = 0
+for i in range(300):
+    text = mmap.mmap(fd, size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC, offset=offset)
+    prepared += text[:len(plain)] != plain
+    text.close()
+print(prepared, len(open('/proc/self/maps').readlines()) < 120)
+""")
+        self.expect(run("--no-cache", "--", "python3", "-c", script, env=self.env), 0, "0 True\n")
+        run("--", "python3", "-c", "", env=self.env)
+        self.expect(run("--", "python3", "-c", script, env=self.env), 0, "300 True\n")
+
+    def test_no_program_writes_it(self):
+        self.traps()
+        sh("ls; cat /dev/null; rm -f x; mkdir -p x; mv x y; ln -s x z; touch x", env=self.env, cwd="/")
+        before = {name: os.stat(self.texts + "/" + name).st_mtime_ns for name in os.listdir(self.texts)}
+        attack = ("cd {0}/deep; ls cache/postern; cat cache/postern/text/index; echo x > cache/postern/text/index;"
+                  "rm -rf cache/postern; mkdir -p cache/postern/text; mv cache moved; mv {0}/deep {0}/moved;"
+                  "ln -s cache link; ls link/postern; ls moved {0}/moved; touch {0}/ok")
+        for where in (self.home, "/mnt/home"):
+            outcome = sh(attack.format(where), "-v", f"{self.home}:{where}:rw", env=self.env)
+            self.expect(outcome, 0, "")
+            self.assertTrue(os.path.exists(self.home + "/ok"), outcome)
+            os.unlink(self.home + "/ok")
+            os.unlink(self.home + "/deep/link")
+        after = {name: os.stat(self.texts + "/" + name).st_mtime_ns for name in os.listdir(self.texts)}
+        self.assertEqual(before, after)
+        self.assertLessEqual(self.traps(), 3)
+
+    def test_it_cannot_be_a_volume(self):
+        self.traps()
+        for source in (self.home + "/deep/cache/postern/text", self.texts):
+            self.expect(run("-v", source + ":/x:rw", "--", "true", env=self.env), 125, "", "which no program may write")
+
+
 class Fallbacks(Case):
     """The same program where the kernel has less."""
 

@@ -55,14 +55,19 @@ def link_address(path):
 
 
 def modules(pid):
-    """path -> (first address, is there code), of files that are mapped from their beginning."""
+    """path -> first address, of files that are mapped from their beginning and have code. Prepared code lies right
+    behind what is mapped of its file, and has a name of its own."""
     found = {}
-    for start, _, protection, offset, path in mappings(pid):
+    last = last_end = None
+    for start, end, protection, offset, path in mappings(pid):
         name = path[: -len(" (deleted)")] if path.endswith(" (deleted)") else path
-        if offset == 0 and name not in found:
+        prepared = re.search(r"/postern/text/\d+$", name) is not None
+        if offset == 0 and name not in found and not prepared:
             found[name] = [start, False]
-        if name in found and "x" in protection:
-            found[name][1] = True
+        code = last if prepared and start == last_end else name
+        if code in found and "x" in protection:
+            found[code][1] = True
+        last, last_end = code, end
     return {name: start for name, (start, code) in found.items() if code}
 
 

@@ -37,6 +37,7 @@ struct Opened {
     Right rights = Right::none;
     i32 descriptor = -1;
     i32 second = -1;
+    i32 prepared = -1;
     u32 flags = 0;
     u32 stable = 0;
     void* text = nullptr;
@@ -58,6 +59,7 @@ Err finish(const Opened& opened, Handle* stream) {
         if (opened.descriptor >= 0 && !(opened.flags & (kHandleKeepDescriptor | kHandleStandard)))
             call(__NR_close, opened.descriptor);
         if (opened.second >= 0) call(__NR_close, opened.second);
+        if (opened.prepared >= 0) call(__NR_close, opened.prepared);
         if (opened.text != nullptr) release_small(opened.text, opened.text_size + 1);
         return handle.error();
     }
@@ -65,6 +67,7 @@ Err finish(const Opened& opened, Handle* stream) {
     entry.stream_type = static_cast<u8>(opened.type);
     entry.flags = opened.flags;
     entry.second_descriptor = opened.second;
+    entry.prepared_descriptor = opened.prepared;
     entry.stable = opened.stable;
     entry.text = reinterpret_cast<u64>(opened.text);
     entry.text_size = opened.text_size;
@@ -208,6 +211,7 @@ Err open_file(std::string_view uri, u32 access, u32 mode, u32 create, u32 option
     opened.kind = opened.type == StreamType::directory ? ObjectKind::directory : ObjectKind::stream;
     opened.rights = rights_for(access, slot.attributes.rights);
     opened.stable = slot.attributes.stable;
+    opened.prepared = slot.second_descriptor;
     if (options & gate::kOpenNonBlocking) opened.flags |= kHandleNonBlocking;
     if (access & gate::kAccessAppend) opened.flags |= kHandleAppend;
     if (opened.type == StreamType::symlink) {

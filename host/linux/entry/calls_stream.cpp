@@ -117,7 +117,12 @@ Err DkStreamMap(Handle stream, u64 address, u64 size, u64 offset, u32 prot, u32 
     if (prot & gate::kProtExecute) needed = needed | Right::execute;
     if (!gate::has(static_cast<Right>(entry->rights), needed)) return Err::denied;
     if (Err e = check_range(address, size); e != Err::ok) return e;
-    if (entry->descriptor < 0) return Err::unsupported;
+    i32 descriptor = entry->descriptor;
+    if (flags & gate::kMapPrepared) {
+        if (shared) return Err::bad_argument;
+        descriptor = entry->prepared_descriptor;
+    }
+    if (descriptor < 0) return Err::unsupported;
     if (offset > 0x7fff'ffff'ffff'ffff - size) return Err::bad_argument;
     long host_flags = shared ? MAP_SHARED : MAP_PRIVATE;
     host_flags |= (flags & gate::kMapReplace) ? MAP_FIXED : MAP_FIXED_NOREPLACE;
@@ -125,7 +130,7 @@ Err DkStreamMap(Handle stream, u64 address, u64 size, u64 offset, u32 prot, u32 
     // Code may be patched later. Without this each patched page would stay a mapping of its own, because only what was
     // writable once is accounted for, and a fork pays for every mapping.
     if (!shared && (prot & gate::kProtExecute)) host_flags |= MAP_NORESERVE;
-    return gate_result(call(__NR_mmap, address, size, prot, host_flags, entry->descriptor, offset));
+    return gate_result(call(__NR_mmap, address, size, prot, host_flags, descriptor, offset));
 }
 
 Err DkStreamSetLength(Handle stream, u64 offset, u64 length, LengthChange change) {

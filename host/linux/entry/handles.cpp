@@ -66,7 +66,7 @@ gate::Res<Handle> create_handle_locked(ObjectKind kind, gate::Right rights, i32 
     entry.kind = kind;
     entry.rights = static_cast<u16>(rights);
     entry.descriptor = descriptor;
-    entry.second_descriptor = -1;
+    entry.second_descriptor = entry.prepared_descriptor = -1;
     entry.references = 1;
     Handle handle = index | generation << 16;
     __atomic_store_n(&entry.handle, handle, __ATOMIC_RELEASE);
@@ -81,7 +81,7 @@ Err close_handle(Handle handle) {
     if (entry->flags & kHandleLocked) release_locks(*entry, handle);
     __atomic_store_n(&entry->handle, 0, __ATOMIC_SEQ_CST);
     Handle followed = (entry->flags & kHandleStreamEvent) ? entry->maximum : 0;
-    i32 first = entry->descriptor, second = entry->second_descriptor;
+    i32 first = entry->descriptor, second = entry->second_descriptor, prepared = entry->prepared_descriptor;
     bool keep = (entry->flags & (kHandleKeepDescriptor | kHandleStreamEvent)) != 0;
     void* text = reinterpret_cast<void*>(entry->text);
     u32 text_size = entry->text_size;
@@ -95,6 +95,7 @@ Err close_handle(Handle handle) {
     if (text != nullptr) release_small(text, text_size + 1);
     if (first >= 0 && !keep) call(__NR_close, first);
     if (second >= 0) call(__NR_close, second);
+    if (prepared >= 0) call(__NR_close, prepared);
     if (followed != 0) close_handle(followed);
     return Err::ok;
 }

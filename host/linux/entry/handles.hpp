@@ -35,7 +35,8 @@ struct HandleEntry {
     u64 text;               ///< in small memory: a symbolic link's target, an overlaid directory's path, a watch; or 0
     u32 text_size;          ///< without the final NUL
     u32 stable;             ///< Attributes::stable at open
-    u64 reserved;
+    i32 prepared_descriptor;  ///< file: its prepared text (gate::PreparedText); -1: none
+    u32 reserved;
     u32 next_free;
     u32 generation;
 };

@@ -54,6 +54,7 @@ const gate::PersonalityHost kPersonalityHost = {
     .resume = resume,
     .code_changed = patch_code_changed,
     .code_reset = patch_code_reset,
+    .code_prepared = patch_code_prepared,
 };
 
 }  // namespace postern::host

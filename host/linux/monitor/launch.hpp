@@ -84,6 +84,7 @@ struct LaunchOptions {
     u32 process_limit = 512;            ///< processes and threads of the family together
     bool wait_all = false;              ///< wait for children that the program leaves behind instead of ending them
     u32 user_id = ~0u, group_id = ~0u;  ///< what the program sees as its own; ~0: the caller's
+    bool prepared_text = true;          ///< keep machine code whose system calls need not trap in the user's cache
     bool stats = false;                 ///< fill in LaunchResult::stats beyond what is free of cost
 
     // Tests and odd installations.

@@ -72,11 +72,14 @@ Result<LaunchResult, LaunchError> Monitor::run() {
         error_ = launch_error(125, "cannot receive signals: %s", strerror(errno));
     } else {
         names_ = std::make_unique<Names>(view_.table(), fallback("openat2"));
-        requests_ = std::make_unique<Requests>(*names_, *this, memory_limit_);
+        const bool prepares = options_.prepared_text && !fallback("patch");
+        texts_ = std::make_unique<TextStore>(prepares ? text_directory() : std::string{});
+        requests_ = std::make_unique<Requests>(*names_, *this, memory_limit_, texts_.get());
         memory_poll_ = started_ + 20 * kMillisecond;
         loop();
     }
     finish();
+    while (texts_ && texts_->has_work()) texts_->build();
     if (failed_) return Failure{error_};
     return std::move(result_);
 }
@@ -103,8 +106,11 @@ void Monitor::loop() {
             wait.tv_sec = static_cast<time_t>((until - now) / 1'000'000'000);
             wait.tv_nsec = static_cast<long>((until - now) % 1'000'000'000);
         }
+        // While nobody asks for anything there is time for what makes later starts faster.
+        if (texts_->has_work()) wait = {};
         int ready = ppoll(events.data(), events.size(), &wait, nullptr);
         if (ready < 0 && errno != EINTR) break;
+        if (ready == 0 && texts_->has_work()) texts_->build();
         if (ready > 0) {
             // Listeners first: they are what the program waits for. Backwards, because served entries leave the lists.
             for (usize i = first_boot; i-- > 1;) {

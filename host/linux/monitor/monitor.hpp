@@ -97,6 +97,7 @@ private:
     LaunchOptions options_;
     View view_;
     std::unique_ptr<Names> names_;
+    std::unique_ptr<TextStore> texts_;
     std::unique_ptr<Requests> requests_;
     Terminal terminal_;
     Streams streams_;  ///< after it: relays end before the terminal is restored

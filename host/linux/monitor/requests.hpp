@@ -8,6 +8,7 @@
 
 #include "host/linux/monitor/locks.hpp"
 #include "host/linux/monitor/names.hpp"
+#include "host/linux/monitor/text_store.hpp"
 
 namespace postern::host {
 
@@ -65,8 +66,9 @@ public:
 
 class Requests {
 public:
-    Requests(Names& names, Family& family, u64 memory_limit)
-        : names_{names}, family_{family}, memory_left_{memory_limit} {}
+    /// `texts` may be null. All outlive this object.
+    Requests(Names& names, Family& family, u64 memory_limit, TextStore* texts = nullptr)
+        : names_{names}, family_{family}, texts_{texts}, memory_left_{memory_limit} {}
 
     Reply serve(const Request& request);
     /// A member has ended: its locks and named pipes go.
@@ -75,6 +77,7 @@ public:
 private:
     Reply open(const Request& request);
     Reply open_existing(const Request& request, Place& place);
+    void add_text(const Place& place, const Request& request, Reply& reply);
     Reply create(const Request& request, Place& place);
     Reply attributes(const Request& request);
     Reply set_attributes(const Request& request);
@@ -111,6 +114,7 @@ private:
 
     Names& names_;
     Family& family_;
+    TextStore* texts_;
     std::vector<Pipe> pipes_;
     usize next_pipe_ = 0;
     u64 memory_left_;

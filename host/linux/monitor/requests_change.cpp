@@ -19,7 +19,7 @@ Reply Requests::remove(const Request& request) {
     if (place.kind == PlaceKind::missing) return Reply::failure(Err::not_found);
     if (place.kind == PlaceKind::synthetic) return Reply::failure(request.flags ? Err::busy : Err::is_directory);
     if (!writable(place, reply)) return reply;
-    if (names_.table().is_parent("file", place.canonical)) return Reply::failure(Err::busy);
+    if (names_.table().is_bound("file", place.canonical)) return Reply::failure(Err::busy);
     Fd directory;
     std::string last;
     Err error = names_.parent(place, directory, last);
@@ -46,7 +46,7 @@ Reply Requests::rename(const Request& request) {
     if (!writable(from, reply)) return reply;
     if (!writable(to, reply)) return reply;
     if (from.route != to.route) return Reply::failure(Err::cross_device);
-    if (names_.table().is_parent("file", from.canonical) || names_.table().is_parent("file", to.canonical)) {
+    if (names_.table().is_bound("file", from.canonical) || names_.table().is_bound("file", to.canonical)) {
         return Reply::failure(Err::busy);
     }
     if (to.must_be_directory && !S_ISDIR(from.status.st_mode)) return Reply::failure(Err::not_directory);

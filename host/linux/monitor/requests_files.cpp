@@ -129,6 +129,7 @@ Reply Requests::open_existing(const Request& request, Place& place) {
     if (opened < 0) return fail(error_from_errno(opened), -opened);
     reply.first_fd.reset(opened);
     reply.flags |= kReplyDescriptor;
+    add_text(place, request, reply);
     if (truncate) {
         struct stat status;
         if (fstat(opened, &status) == 0) {
@@ -138,6 +139,24 @@ Reply Requests::open_existing(const Request& request, Place& place) {
         }
     }
     return reply;
+}
+
+/// With a program or a library goes its prepared text: the same bytes by the monitor's own hand, so that whoever may
+/// read and execute the file may have them.
+void Requests::add_text(const Place& place, const Request& request, Reply& reply) {
+    const bool code = request.access == gate::kAccessRead && S_ISREG(place.status.st_mode) && place.route->stable &&
+                      gate::has(place.route->rights, Right::read | Right::execute);
+    if (texts_ == nullptr || !code) return;
+    if (const gate::PreparedText* text = texts_->find(place.status)) {
+        reply.second_fd = texts_->open(place.status);
+        if (reply.second_fd.valid()) {
+            reply.attributes.prepared = *text;
+            return;
+        }
+    }
+    std::string_view name = place.canonical;
+    if ((place.status.st_mode & 0111) != 0 || name.find(".so", name.rfind('/')) != name.npos)
+        texts_->want(reply.first_fd.get(), place.status);
 }
 
 Reply Requests::create(const Request& request, Place& place) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compiles command-line options and the default view into routes.
+#include <limits.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -8,6 +9,7 @@
 
 #include "host/linux/monitor/names.hpp"
 #include "host/linux/monitor/sys.hpp"
+#include "host/linux/monitor/text_store.hpp"
 
 namespace postern::host {
 
@@ -251,6 +253,31 @@ void add_streams(Compiler& out) {
     }
 }
 
+/// Without links, as far as the path exists.
+std::string real_path(const std::string& path) {
+    std::string tail;
+    for (std::string head = path; !head.empty() && head != "/";) {
+        char text[PATH_MAX];
+        if (realpath(head.c_str(), text) != nullptr) return (text[1] != 0 ? std::string{text} : std::string{}) + tail;
+        usize slash = head.rfind('/');
+        tail = head.substr(slash) + tail;
+        head.resize(slash);
+    }
+    return path;
+}
+
+/// Code that all runs execute must not be written by one of them: `own` is in no view. False: there would be nothing
+/// left of `source`.
+bool hide_below(Compiler& out, const std::string& own, const std::string& source, const std::string& destination,
+                const std::string& origin) {
+    if (below_or_equal(source, own)) return false;
+    if (!below_or_equal(own, source)) return true;
+    std::string rest = own.substr(source == "/" ? 0 : source.size());
+    out.file((destination == "/" ? std::string{} : destination) + rest, TargetKind::deny, {}, Right::none,
+             origin + ": but not what Postern prepared for all runs");
+    return true;
+}
+
 /// May the caller's working directory be shown by default?
 bool showable(const std::string& directory, const std::string& home) {
     if (directory.empty() || directory == "/") return false;
@@ -294,8 +321,16 @@ Result<View, LaunchError> compile_view(const ViewOptions& options) {
     std::reverse(volumes.begin(), volumes.end());
     std::stable_sort(volumes.begin(), volumes.end(),
                      [](const Volume* a, const Volume* b) { return a->destination.size() > b->destination.size(); });
+    std::string own = real_path(text_directory());
+    auto hide = [&](const std::string& source, const std::string& destination, const std::string& origin) {
+        return own.empty() || hide_below(out, own, real_path(source), destination, origin);
+    };
     for (const Volume* volume : volumes) {
         struct stat status;
+        if (volume->writable && !hide(volume->source, volume->destination, volume->origin)) {
+            return Failure{launch_error(125, "%s: Postern keeps code for all runs in %s, which no program may write",
+                                        volume->origin.c_str(), own.c_str())};
+        }
         if (stat(volume->source.c_str(), &status) != 0) {
             return Failure{launch_error(125, "%s: %s: %s; create it or name another source", volume->origin.c_str(),
                                         volume->source.c_str(), strerror(errno))};
@@ -317,6 +352,11 @@ Result<View, LaunchError> compile_view(const ViewOptions& options) {
                                         S_ISDIR(status.st_mode) ? strerror(errno) : "not a directory")};
         }
         if (options.defaults) out.file("/tmp", TargetKind::memory, {}, kReadWrite, "default: private /tmp");
+        if (options.root_writable && !hide(root, "/", "--root " + options.root)) {
+            return Failure{launch_error(125,
+                                        "--root %s: Postern keeps code for all runs in %s, which no program may write",
+                                        options.root.c_str(), own.c_str())};
+        }
         out.file("/", TargetKind::directory, root, options.root_writable ? kReadWrite : kRead,
                  "--root " + options.root);
     } else if (options.defaults) {

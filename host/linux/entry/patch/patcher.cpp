@@ -7,8 +7,6 @@
 namespace postern::host {
 namespace {
 
-constexpr u32 kBefore = 40, kAfter = 144;
-
 void put32(u8* at, u64 value) {
     u32 word = static_cast<u32>(value);
     memcpy(at, &word, 4);
@@ -23,47 +21,46 @@ void store_byte(u64 address, u8 byte) { __atomic_store_n(reinterpret_cast<u8*>(a
 
 }  // namespace
 
-/// The code around a site, copied once: what is decided on cannot change while it is looked at.
-struct Patcher::Window {
-    u8 bytes[kBefore + 2 + kAfter];
-    u32 before = 0;  ///< readable bytes before the site, at most kBefore
-    u32 after = 0;   ///< readable bytes behind the call, at most kAfter
-    bool is_call = false;
-
-    Window(const PatchHost& host, u64 site) {
-        u8* call = bytes + kBefore;
-        if (!host.load(site, call) || !host.load(site + 1, call + 1)) return;
-        is_call = call[0] == 0x0f && call[1] == 0x05;
-        while (before < kBefore && host.load(site - before - 1, call - before - 1)) ++before;
-        while (after < kAfter && host.load(site + 2 + after, call + 2 + after)) ++after;
-    }
-    const u8* site() const { return bytes + kBefore; }
-};
+Patcher::Window::Window(const PatchHost& host, u64 site) : address{site} {
+    u8* call = bytes + kBefore;
+    if (!host.load(site, call) || !host.load(site + 1, call + 1)) return;
+    is_call = call[0] == 0x0f && call[1] == 0x05;
+    while (before < kBefore && host.load(site - before - 1, call - before - 1)) ++before;
+    while (after < kAfter && host.load(site + 2 + after, call + 2 + after)) ++after;
+}
 
 bool Patcher::plan_mov(u64 site, u64 number) const {
     Window window{host_, site};
-    if (!window.is_call || window.before < 5) return false;
-    const u8* mov = window.site() - 5;
-    if (mov[0] != 0xb8 || number > 0xffff'ffff || get32(mov + 1) != number) return false;
+    if (!window.is_call || window.before < 5 || number > 0xffff'ffff) return false;
+    return get32(window.site() - 4) == number && is_mov(window, 5);
+}
+
+/// Is what lies `distance` bytes before the window's site a `mov $n,%eax`?
+bool Patcher::is_mov(const Window& window, u64 distance) {
+    if (window.before < distance) return false;
+    const u8* mov = window.site() - distance;
+    if (mov[0] != 0xb8) return false;
     // Is it an instruction of its own, or the tail of a longer one (41 b8: mov to r8d)? Decode from every earlier byte:
     // such chains fall into step with the real ones within a few instructions.
     u32 for_mov = 0, against = 0;
-    for (u32 start = 6; start <= window.before; ++start) {
+    for (u32 start = static_cast<u32>(distance) + 1; start <= window.before; ++start) {
         u32 left = start;
-        while (left > 5) {
+        while (left > distance) {
             Instruction instruction = decode(window.site() - left, left);
             if (instruction.length == 0) break;
             left -= instruction.length;
         }
-        if (left == 5)
+        if (left == distance)
             ++for_mov;
         else if (left == 0)
             ++against;
     }
     // A byte before it that may be its prefix, or the middle of a store to the stack, needs more certainty.
-    u8 previous = window.before >= 6 ? mov[-1] : u8{0};
+    u8 previous = window.before > distance ? mov[-1] : u8{0};
     bool doubtful = (previous & 0xf0) == 0x40 || previous == 0x66;
     if (for_mov + against == 0) return !doubtful;
+    // Functions begin aligned, and the padding before them reads as anything.
+    if ((window.address - distance) % 16 == 0 && !doubtful && for_mov != 0) return true;
     return doubtful ? for_mov >= 3 * against && for_mov != 0 : for_mov > against;
 }
 
@@ -136,7 +133,7 @@ PatchResult Patcher::consider(u64 site, u64 number) {
         // The personality may have to wait for its own locks, whose holders may wait for ours.
         u64 base = attempt == 0 ? host_.place(site, kRegionSize) : 0;
         if (base == 0 || !try_lock()) return PatchResult::busy;
-        bool added = add_region(base);
+        bool added = add_region(base, kRegionSize) != nullptr;
         unlock();
         if (!added) return PatchResult::busy;
     }
@@ -168,12 +165,9 @@ PatchResult Patcher::apply(u64 site, u64 number, bool mov, u64 cave, Region& reg
             put32(code + length + 1, number);
             length += 5;
         }
-        code[length] = 0x48, code[length + 1] = 0x8d, code[length + 2] = 0x0d;  // lea site+2(%rip),%rcx
-        put32(code + length + 3, site + 2 - (slot + length + 7));
-        length += 7;
-        static constexpr u8 kJump[8] = {0x65, 0xff, 0x24, 0x25, 24, 0, 0, 0};  // jmp *%gs:24
-        memcpy(code + length, kJump, 8);
-        memcpy(code + kRewindOffset, &target, 8);
+        write_exit(code + length, slot + length, site + 2);
+        i64 rewind = static_cast<i64>(target - slot);
+        memcpy(code + kRewindOffset, &rewind, 8);
         memcpy(reinterpret_cast<void*>(slot), code, sizeof code);
         ++region.used;
 
@@ -195,6 +189,14 @@ PatchResult Patcher::apply(u64 site, u64 number, bool mov, u64 cave, Region& reg
     if (!writable) host_.protect(low, high - low, prot);
     host_.release();
     return result;
+}
+
+/// The jump to the library OS, to stand at `address`; the call returns to `after`. 15 bytes.
+void Patcher::write_exit(u8* code, u64 address, u64 after) {
+    code[0] = 0x48, code[1] = 0x8d, code[2] = 0x0d;  // lea after(%rip),%rcx
+    put32(code + 3, after - (address + 7));
+    static constexpr u8 kJump[8] = {0x65, 0xff, 0x24, 0x25, 24, 0, 0, 0};  // jmp *%gs:24
+    memcpy(code + 7, kJump, sizeof kJump);
 }
 
 void Patcher::replace(u64 address, const u8* bytes, u32 count, u64 trampoline) {
@@ -257,10 +259,11 @@ u64 Patcher::leave_trampoline(u64 rip) const {
     u32 count = __atomic_load_n(&region_count_, __ATOMIC_ACQUIRE);
     for (u32 i = 0; i < count; ++i) {
         u64 offset = rip - regions_[i].base;
-        if (offset >= kRegionSize) continue;
-        u64 rewind;
-        memcpy(&rewind, reinterpret_cast<const void*>(rip - offset % kSlotSize + kRewindOffset), 8);
-        return rewind;
+        if (offset >= u64{regions_[i].slots} * kSlotSize) continue;
+        u64 slot = rip - offset % kSlotSize;
+        i64 rewind;
+        memcpy(&rewind, reinterpret_cast<const void*>(slot + kRewindOffset), 8);
+        return rewind == 0 ? rip : slot + static_cast<u64>(rewind);
     }
     return rip;
 }
@@ -269,16 +272,28 @@ Patcher::Region* Patcher::find_region(u64 site) {
     for (u32 i = 0; i < region_count_; ++i) {
         Region& region = regions_[i];
         u64 distance = region.base > site ? region.base - site : site - region.base;
-        if (distance < kReach && region.used < kRegionSize / kSlotSize) return &region;
+        if (distance < kReach && region.used < region.slots) return &region;
     }
     return nullptr;
 }
 
-bool Patcher::add_region(u64 base) {
-    if (region_count_ == kMaxRegions) return false;
-    regions_[region_count_] = {base, 0};
-    __atomic_store_n(&region_count_, region_count_ + 1, __ATOMIC_RELEASE);
-    return true;
+Patcher::Region* Patcher::add_region(u64 base, u64 size) {
+    u32 place = 0;
+    while (place < region_count_ && regions_[place].slots != 0) ++place;
+    if (place == kMaxRegions) return nullptr;
+    regions_[place].base = base;
+    regions_[place].used = 0;
+    __atomic_store_n(&regions_[place].slots, static_cast<u32>(size / kSlotSize), __ATOMIC_RELEASE);
+    if (place == region_count_) __atomic_store_n(&region_count_, place + 1, __ATOMIC_RELEASE);
+    return &regions_[place];
+}
+
+bool Patcher::adopt_region(u64 base, u64 size) {
+    lock();
+    Region* region = add_region(base, size);
+    if (region != nullptr) region->used = region->slots;
+    unlock();
+    return region != nullptr;
 }
 
 u32 Patcher::remembered(u64 site) const {
@@ -308,6 +323,11 @@ void Patcher::code_changed(u64 address, u64 size) {
     // one, and it leads back to an address that the program itself was executing.
     for (u64& word : memory_)
         if ((word & 0xffff'ffff'ffff) - address < size) word = 0;
+    // Trampolines that go themselves are forgotten. Their place in the table stays: handlers read it without a lock.
+    for (u32 i = 0; i < region_count_; ++i) {
+        Region& region = regions_[i];
+        if (region.base - address < size) __atomic_store_n(&region.slots, 0, __ATOMIC_RELEASE);
+    }
     unlock();
 }
 

@@ -57,6 +57,21 @@ public:
     /// Start of the original call when `rip` is inside a trampoline, else `rip`.
     u64 leave_trampoline(u64 rip) const;
 
+    // For code that nobody runs yet, in the process that makes it (ahead.cpp).
+
+    /// What a CPUID instruction answers, in the order in which the registers are set.
+    struct Identification {
+        u32 rax, rbx, rcx, rdx;
+    };
+    /// Replaces the `mov $n,%eax` at `site` by a jump to code that does what the instructions from there to `after` do,
+    /// of which the last is a `syscall`. False: what lies between depends on its place or changes the number.
+    bool replace_call(u64 site, u64 after);
+    /// As replace_call, when the last one is a CPUID that answers `answer`.
+    bool replace_cpuid(u64 site, u64 after, const Identification& answer);
+
+    /// Trampolines that were made elsewhere by another Patcher are mapped at [base, base + size): nothing is put there.
+    bool adopt_region(u64 base, u64 size);
+
     void code_changed(u64 address, u64 size);
     void code_reset();
     void lock();
@@ -72,8 +87,8 @@ public:
 
 private:
     static constexpr u64 kRegionSize = 16384;
-    static constexpr u64 kSlotSize = 32;  // code, and in the last 8 bytes the address to start over at
-    static constexpr u64 kRewindOffset = 24;
+    static constexpr u64 kSlotSize = 32;  // code, and in the last 8 bytes how far it is to where the call starts over
+    static constexpr u64 kRewindOffset = 24;  // (0: nowhere, the slot's code can be interrupted)
     static constexpr u32 kMaxRegions = 128;
     static constexpr u64 kReach = 0x7fff'0000;
     static constexpr u32 kMemory = 1024;  // sites remembered
@@ -81,13 +96,28 @@ private:
 
     struct Region {
         u64 base;
-        u32 used;
+        u32 used, slots;
     };
-    struct Window;
+    /// The code around a site, copied once: what is decided on cannot change while it is looked at.
+    struct Window {
+        static constexpr u32 kBefore = 40, kAfter = 144;
+        u64 address;
+        u8 bytes[kBefore + 2 + kAfter];
+        u32 before = 0;  ///< readable bytes before the site, at most kBefore
+        u32 after = 0;   ///< readable bytes behind the call, at most kAfter
+        bool is_call = false;
+        Window(const PatchHost& host, u64 site);
+        const u8* site() const { return bytes + kBefore; }
+    };
 
     Region* find_region(u64 site);
-    bool add_region(u64 base);
+    Region* add_region(u64 base, u64 size);  ///< null: the table is full
     bool plan_mov(u64 site, u64 number) const;
+    static bool is_mov(const Window& window, u64 distance);
+    bool can_carry(u64 site, u64 after) const;
+    u64 take_slots(u64 site, u32 count);
+    void jump_from(u64 site, u64 slot);
+    static void write_exit(u8* code, u64 address, u64 after);
     u64 plan_cave(u64 site) const;
     PatchResult apply(u64 site, u64 number, bool mov, u64 cave, Region& region);
     void replace(u64 address, const u8* bytes, u32 count, u64 trampoline);

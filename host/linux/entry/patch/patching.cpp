@@ -115,6 +115,7 @@ void patch_code_reset() {
     current_area().parent = 0;
     patcher.code_reset();
 }
+bool patch_code_prepared(u64 address, u64 size) { return patcher.adopt_region(address, size); }
 void patch_lock() { patcher.lock(); }
 void patch_unlock() { patcher.unlock(); }
 

@@ -18,6 +18,7 @@ u64 leave_trampoline(u64 rip);
 
 void patch_code_changed(u64 address, u64 size);
 void patch_code_reset();
+bool patch_code_prepared(u64 address, u64 size);
 
 /// Around fork, by the forking thread. Not in signal handlers.
 void patch_lock();

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Prepared texts, kept between runs in the user's cache directory and shared by all picoprocesses that map them.
+//
+// A text is found by what its file is (device, number, size, times of change). Nothing in the directory is believed
+// that is not the user's own, that others may write to, that was written before the machine started, or that has
+// changed since this program wrote it: the index tells what each file was like then, and no program can set a file's
+// time of change. The directory itself is in no view (compile_view).
+//
+// The directory: `index`, and texts by number. All members may be removed at any time.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "gate/types.hpp"
+#include "host/linux/monitor/sys.hpp"
+
+namespace postern::host {
+
+/// Where texts are kept: $XDG_CACHE_HOME/postern/text or ~/.cache/postern/text of the environment; "": nowhere.
+std::string text_directory();
+
+class TextStore {
+public:
+    /// Reads the index; creates nothing yet. "": keeps nothing and finds nothing.
+    explicit TextStore(std::string directory);
+
+    /// What is prepared of a file; null: nothing. Good until the next build().
+    const gate::PreparedText* find(const struct stat& file) const;
+    /// The file that holds it, opened for reading; not valid when it is gone or is not what was written.
+    Fd open(const struct stat& file);
+    /// The file was opened to be run or linked: worth a build, if none was made. `file` is copied.
+    void want(int file, const struct stat& status);
+    bool has_work() const { return !wanted_.empty(); }
+    /// Prepares one of the files that are wanted, for this run's next opening and all later runs. Some milliseconds.
+    void build();
+
+private:
+    struct Identity {
+        u64 device, number, size, modified, changed;
+        bool operator==(const Identity&) const = default;
+    };
+    struct Record {
+        Identity source;
+        Identity image;  ///< all 0 when nothing is prepared: the file was looked at in vain
+        u64 name;        ///< of the image: its number in decimal
+        gate::PreparedText text;
+    };
+    struct Wanted {
+        Fd file;
+        struct stat status;
+    };
+    static Identity identity(const struct stat& status);
+    const Record* record(const struct stat& status) const;
+    bool open_directory(bool create);
+    static void read_index(int directory, std::vector<Record>& records);
+    bool write_index();
+    void remove_unknown();
+    bool write_image(const std::vector<u8>& image, Record& record);
+
+    std::string path_;
+    Fd directory_;
+    std::vector<Record> records_;
+    std::deque<Wanted> wanted_;
+};
+
+}  // namespace postern::host
