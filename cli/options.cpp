@@ -3,6 +3,7 @@
 //
 // CLI11 decides what an option is and what its value may be; which words belong to the program is decided here before
 // it sees any: the first word that is no option ends them, as with docker, and so does `--`.
+#include <sched.h>
 #include <unistd.h>
 
 #include <CLI/App.hpp>
@@ -47,11 +48,22 @@ constexpr Stranger kStrangers[] = {
     {"--user", "Programs see the caller's user."},
     {"-u", "Programs see the caller's user."},
     {"--pids-limit", "Use --pids N."},
+    {"--cpu-quota", "Use --cpus N."},
+    {"--cpuset-cpus", "Use taskset, or --cpus N."},
+    {"--storage-opt", "Use --disk SIZE."},
     {"--rootfs", "Use --root DIR."},
 };
 
 [[noreturn]] void refuse(const std::string& option, const std::string& value, const char* wanted) {
     throw CLI::ValidationError(option, "'" + value + "' is not " + wanted);
+}
+
+/// Processors that this process may use.
+u32 processor_count() {
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return 1;
+    return static_cast<u32>(CPU_COUNT(&allowed));
 }
 
 void add_view_options(CLI::App& app, Request& request) {
@@ -181,6 +193,26 @@ void add_run_options(CLI::App& app, Request& request) {
            },
            "memory for the program and its children together (default: half of the machine's)")
         ->type_name("SIZE");
+    app.add_option_function<std::string>(
+           "--disk",
+           [&launch](const std::string& value) {
+               auto bytes = parse_size(value);
+               if (!bytes) refuse("--disk", value, "a size like 512m or 2g");
+               launch.disk_limit = *bytes;
+           },
+           "room in the private trees (/tmp, /dev/shm, the home directory, memory files), which count as memory, too "
+           "(default: 15/16 of --memory). With this option no file on a read-write volume can grow beyond SIZE either")
+        ->type_name("SIZE");
+    app.add_option_function<std::string>(
+           "--cpus",
+           [&launch](const std::string& value) {
+               auto count = parse_processors(value, processor_count());
+               if (!count)
+                   refuse("--cpus", value, ("a number from 0.01 to " + std::to_string(processor_count())).c_str());
+               launch.processors = *count;
+           },
+           "processor time for the program and its children together, in processors: 0.5, 1.5 (default: no limit)")
+        ->type_name("N");
     app.add_option_function<std::string>(
            "--pids",
            [&launch](const std::string& value) {

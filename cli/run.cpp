@@ -14,14 +14,31 @@ constexpr usize kShownNames = 8;
 
 std::string stats_json(const host::LaunchResult& result) {
     const host::LaunchStats& s = result.stats;
-    char text[600];
+    std::string reached;
+    for (const host::LimitMet& limit : result.limits) {
+        std::string name = json_string(limit.name);
+        if (reached.find(name) == std::string::npos) reached += (reached.empty() ? "" : ", ") + name;
+    }
+    char text[1000];
     snprintf(text, sizeof text,
              "{\"status\": %d, \"timed_out\": %s, \"out_of_memory\": %s, \"system_calls\": %lu, \"gate_calls\": %lu, "
              "\"host_calls\": %lu, \"traps\": %lu, \"patches\": %lu, \"monitor_requests\": %lu, \"peak_memory_bytes\": "
-             "%lu, \"wall_ns\": %lu, \"user_ns\": %lu, \"system_ns\": %lu}\n",
+             "%lu, \"wall_ns\": %lu, \"user_ns\": %lu, \"system_ns\": %lu, \"throttled_ns\": %lu, "
+             "\"memory_limit_bytes\": %lu, \"disk_limit_bytes\": %lu, \"process_limit\": %u, \"cpus\": %.10g, "
+             "\"limits_reached\": [%s]}\n",
              result.status, result.timed_out ? "true" : "false", result.out_of_memory ? "true" : "false",
              s.system_calls, s.gate_calls, s.host_calls, s.traps, s.patches, s.monitor_requests, s.peak_memory,
-             s.wall_ns, s.user_ns, s.system_ns);
+             s.wall_ns, s.user_ns, s.system_ns, s.held_ns, s.memory_limit, s.disk_limit, s.process_limit, s.processors,
+             reached.c_str());
+    return text;
+}
+
+/// Empty when nobody was held back.
+std::string throttle_text(const host::LaunchStats& stats) {
+    if (stats.held_ns == 0) return "";
+    char text[100];
+    snprintf(text, sizeof text, "throttled for %.1f s (--cpus %.10g)", static_cast<double>(stats.held_ns) / 1e9,
+             stats.processors);
     return text;
 }
 
@@ -34,7 +51,8 @@ std::string stats_text(const host::LaunchResult& result) {
              s.system_calls, s.traps, s.patches, s.gate_calls, s.host_calls, s.monitor_requests,
              size_text(s.peak_memory).c_str(), time_text(s.wall_ns).c_str(), time_text(s.user_ns).c_str(),
              time_text(s.system_ns).c_str());
-    return text;
+    std::string held = throttle_text(s);
+    return held.empty() ? text : text + ("postern: " + held + "\n");
 }
 
 /// The paragraph after the program: what it asked for and did not get. Empty when there is nothing to say.
@@ -95,6 +113,11 @@ int run(Request& request) {
     host::LaunchResult result = launched.take();
     close_trace(request);
     for (const std::string& note : result.notes) complain(note);
+    // Why the program was ended is said in any case; that it was refused something is advice.
+    for (const host::LimitMet& limit : result.limits)
+        if (limit.ended || !request.launch.quiet) complain(limit.message);
+    std::string held = throttle_text(result.stats);
+    if (request.launch.verbose && request.stats == Stats::none && !held.empty()) complain(held);
     if (!request.launch.quiet) {
         std::string report = refusals(result, request.launch.verbose);
         if (!report.empty()) complain(report);

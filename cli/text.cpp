@@ -101,6 +101,13 @@ std::optional<double> parse_duration(std::string_view text) {
     return value;
 }
 
+std::optional<double> parse_processors(std::string_view text, u32 most) {
+    double value = 0;
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
+    if (error != std::errc{} || end != text.data() + text.size() || !(value >= 0.01 && value <= most)) return {};
+    return value;
+}
+
 std::string size_text(u64 bytes) {
     static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     double value = static_cast<double>(bytes);

@@ -15,6 +15,8 @@ namespace postern::cli {
 std::optional<u64> parse_size(std::string_view text);
 /// "10", "10s", "1.5m", "200ms", "1h": seconds, above zero.
 std::optional<double> parse_duration(std::string_view text);
+/// "0.5", "2": processors, from 0.01 to `most`.
+std::optional<double> parse_processors(std::string_view text, u32 most);
 /// "1.5 MiB"
 std::string size_text(u64 bytes);
 /// "12.3 ms"

@@ -71,6 +71,13 @@ struct Personality {
 };
 inline constexpr u32 kCodeFrozen = 0x8000'0000;
 
+/// Bits, so that a host can gather them.
+enum class Limit : u32 {
+    memory = 1,     ///< LibOsParameters::memory_limit
+    disk = 2,       ///< what private files may take
+    file_size = 4,  ///< how large the host lets a file grow
+};
+
 /// What the host offers to a personality besides the gate.
 struct PersonalityHost {
     u32 version;
@@ -85,6 +92,9 @@ struct PersonalityHost {
     /// The code of a PreparedText is mapped at [address, address + size) and about to run. False: it cannot be kept in
     /// mind; do not use it.
     bool (*code_prepared)(u64 address, u64 size) = nullptr;
+    /// The family has met a limit of its own (Limit) and the program was refused something: the host's user is told at
+    /// the end. A hint that nothing depends on. May be null.
+    void (*limit_met)(Limit limit);
 };
 
 inline ThreadControl* thread_control() {

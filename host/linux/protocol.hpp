@@ -143,6 +143,7 @@ struct RequestHeader {
         u64 site;        ///< address in the low 48 bits, number of the call above
     } hints[32];
     FaultRecord fault;
+    u32 limits_met;  ///< gate::Limit bits: what the user is told at the end. Advice
 };
 inline constexpr u32 kHintCount = 32;
 inline constexpr u64 kSlotOffset = 4096;
@@ -161,7 +162,7 @@ inline constexpr u64 kNoticeFileSize = 8192;
 /// How the launcher describes a start to entry: argv[1] of the entry image, "key=value;" pairs:
 ///   v=<version>;cwd=<percent-encoded>;mem=<bytes>;pids=<n>;uid=<n>;gid=<n>;arena=<bytes>;opt=<percent-encoded>;
 ///   listen=<0|1>;landlock=<0|1>;tgkill=<scope|notify>;killable=<0|1>;patch=<0|1>;trace=<gate>;stats=<0|1>;
-///   huid=<n>;hgid=<n> (the host's numbers that are shown as uid and gid in attributes of open streams)
+///   cpus=<n> (show at most so many processors);huid=<n>;hgid=<n> (the host's numbers that are shown as uid and gid in attributes of open streams)
 /// Unknown keys are ignored, so that older entries accept newer launchers.
 ///
 /// The doorbell's result is the injected descriptor for requests that give one, else 0. When Slot::error is not ok no
@@ -178,6 +179,9 @@ inline constexpr u64 kNoticeFileSize = 8192;
 
 /// Sent to every picoprocess (host signal number) when Notice::deaths has grown by one that did not end by itself.
 inline constexpr int kSignalDeaths = 63;
+/// Stands for SIGCONT (SIGURG, which nobody sends and which is harmless to who has no handler yet). SIGCONT itself is
+/// ignored: the monitor stops and continues picoprocesses without their programs' noticing (--cpus).
+inline constexpr int kSignalContinue = 23;
 
 /// First message on kFdBoot, from entry: `BootMessage` with the listener as SCM_RIGHTS. It is not answered.
 struct BootMessage {

@@ -62,6 +62,7 @@ constexpr NumberKey kNumbers[] = {
     {"killable", &Config::killable_receive, nullptr},
     {"patch", &Config::patch, nullptr},
     {"stats", &Config::stats, nullptr},
+    {"cpus", &Config::processors, nullptr},
 };
 
 bool assign(std::string_view key, std::string_view value, Config& config) {

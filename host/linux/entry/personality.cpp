@@ -27,6 +27,12 @@ Err register_personality(const gate::Personality* personality) {
 
 [[noreturn]] void resume(gate::Frame* frame) { resume_frame(frame); }
 
+void limit_met(gate::Limit limit) {
+    u32 bit = static_cast<u32>(limit);
+    u32& known = g_process.requests->limits_met;
+    if ((__atomic_load_n(&known, __ATOMIC_RELAXED) & bit) == 0) __atomic_or_fetch(&known, bit, __ATOMIC_RELAXED);
+}
+
 }  // namespace
 
 extern "C" {
@@ -55,6 +61,7 @@ const gate::PersonalityHost kPersonalityHost = {
     .code_changed = patch_code_changed,
     .code_reset = patch_code_reset,
     .code_prepared = patch_code_prepared,
+    .limit_met = limit_met,
 };
 
 }  // namespace postern::host

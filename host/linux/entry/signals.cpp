@@ -93,7 +93,7 @@ u32 external_request(int signal) {
         case SIGPROF: return gate::kExternalProfileTimer;
         case SIGUSR1: return gate::kExternalUser1;
         case SIGUSR2: return gate::kExternalUser2;
-        case SIGCONT: return gate::kExternalContinue;
+        case kSignalContinue: return gate::kExternalContinue;
         case SIGTSTP: return gate::kExternalStop;
         case kSignalDeaths: return gate::kExternalDeaths;
         default: return 0;
@@ -261,10 +261,11 @@ void install_signal_handlers() {
     install(SIGTRAP, handle_fault, bit(SIGSEGV) | bit(SIGBUS));
     for (int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) install(signal, handle_fault, 0);
     for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGALRM, SIGVTALRM, SIGPROF, SIGUSR1, SIGUSR2,
-                       SIGCONT, SIGTSTP, kSignalDeaths, kKickSignal})
+                       kSignalContinue, SIGTSTP, kSignalDeaths, kKickSignal})
         install(signal, handle_interrupt, bit(SIGSEGV) | bit(SIGBUS));
-    // Errors of calls tell the same: EPIPE, EFBIG. Reading or writing a terminal in the background fails likewise.
-    for (int signal : {SIGPIPE, SIGXFSZ, SIGTTIN, SIGTTOU}) ignore(signal);
+    // Errors of calls tell the same: EPIPE, EFBIG. Reading or writing a terminal in the background fails likewise. And
+    // whoever is stopped and continued from outside goes on with the call that it sleeps in.
+    for (int signal : {SIGPIPE, SIGXFSZ, SIGTTIN, SIGTTOU, SIGCONT}) ignore(signal);
     u64 none = 0;
     early_call(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, nullptr, 8);
 }

@@ -92,6 +92,7 @@ u32 count_processors() {
     u32 count = 0;
     for (long i = 0; i < bytes / 8; ++i)
         for (u64 word = mask[i]; word != 0; word &= word - 1) ++count;
+    if (g_config.processors != 0 && count > g_config.processors) count = g_config.processors;
     return count == 0 ? 1 : count;
 }
 

@@ -26,7 +26,8 @@ struct Config {
     u32 killable_receive = 1;  ///< 0: pretend that the kernel lacks WAIT_KILLABLE_RECV
     u32 patch = 1;             ///< 0: never patch, every system call traps
     u32 trace_gate = 0;
-    u32 stats = 0;  ///< 1: somebody reads the counters in RequestHeader
+    u32 processors = 0;  ///< as many at most are shown; 0: all that there are
+    u32 stats = 0;       ///< 1: somebody reads the counters in RequestHeader
     char options[8192] = "";
 };
 extern Config g_config;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 namespace postern::host {
@@ -72,6 +73,14 @@ std::vector<int> children_of_self() {
 }
 
 u32 thread_count(int process) { return static_cast<u32>(stat_field(process, 20)); }
+
+u64 processor_time(int process) {
+    // What clock_getcpuclockid(3) answers. Needs no rights: the time of a process is no secret.
+    clockid_t clock = static_cast<clockid_t>((~static_cast<u32>(process) << 3) | 2);
+    timespec time;
+    if (clock_gettime(clock, &time) != 0) return 0;
+    return static_cast<u64>(time.tv_sec) * 1'000'000'000 + static_cast<u64>(time.tv_nsec);
+}
 
 u64 private_memory(int process) {
     char path[40], text[200];

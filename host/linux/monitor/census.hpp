@@ -12,6 +12,8 @@ namespace postern::host {
 std::vector<int> children_of_self();
 /// Threads of `process`; 0 when it is gone.
 u32 thread_count(int process);
+/// Processor time of a child, all its threads included, in nanoseconds; 0 when it has been reaped.
+u64 processor_time(int process);
 /// Bytes of memory that only this process uses (anonymous and copied pages). Readable for processes that are not
 /// dumpable, too; pages shared with other family members count with each.
 u64 private_memory(int process);

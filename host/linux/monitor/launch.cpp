@@ -31,6 +31,7 @@ Result<LaunchResult, LaunchError> launch(const LaunchOptions& options) {
     sigaddset(&taken, SIGCHLD);
     struct sigaction child_before, standard = {};
     standard.sa_handler = SIG_DFL;
+    standard.sa_flags = SA_NOCLDSTOP;  // who is held back by --cpus is stopped and continued often
     sigaction(SIGCHLD, &standard, &child_before);
     sigprocmask(SIG_BLOCK, &taken, &before);
     mode_t mask = umask(0);  // modes come with the program's own mask applied

@@ -81,6 +81,8 @@ struct LaunchOptions {
     bool verbose = false;
     bool quiet = false;                 ///< no report of refused names (the result holds them all the same)
     u64 memory_limit = 0;               ///< bytes for the family; 0: the default (see default_memory_limit)
+    u64 disk_limit = 0;                 ///< bytes of private files; 0: the default (see default_disk_limit)
+    double processors = 0;              ///< processor time for the family, in processors; 0: no limit
     u32 process_limit = 512;            ///< processes and threads of the family together
     bool wait_all = false;              ///< wait for children that the program leaves behind instead of ending them
     u32 user_id = ~0u, group_id = ~0u;  ///< what the program sees as its own; ~0: the caller's
@@ -93,7 +95,8 @@ struct LaunchOptions {
     std::string entry_path;
     bool no_landlock = false;  ///< leave out the second walls, to test the first one
     bool no_namespaces = false;
-    std::string force_fallback;   ///< comma-separated: openat2, landlock, tgkill, killable, memfd_seal, addfd, patch
+    /// Comma-separated: openat2, landlock, tgkill, killable, memfd_seal, addfd, patch, cgroup
+    std::string force_fallback;
     std::string library_options;  ///< further "key=value" lines for the library OS
 };
 
@@ -103,6 +106,10 @@ struct LaunchStats {
     u64 monitor_requests = 0;  ///< doorbells answered
     u64 peak_memory = 0;       ///< bytes, of the family
     u64 wall_ns = 0, user_ns = 0, system_ns = 0;
+    u64 memory_limit = 0, disk_limit = 0;  ///< what was in force
+    u32 process_limit = 0;
+    double processors = 0;
+    u64 held_ns = 0;  ///< for so long the family was kept from running by LaunchOptions::processors
 };
 
 /// A name that exists on the host and was not given to the program.
@@ -112,9 +119,17 @@ struct RefusedName {
     std::string suggestion;  ///< the flag that would allow it, for example "-v /data:ro"
 };
 
+/// A limit that the family met.
+struct LimitMet {
+    std::string name;     ///< that of the option, without dashes
+    std::string message;  ///< for the user, one line
+    bool ended = false;   ///< the family was ended for it; otherwise somebody in it was refused something
+};
+
 struct LaunchResult {
     int status = 125;  ///< as docker: the program's own, 126 not executable, 127 not found, 128+n signal, 124 timeout
     bool timed_out = false, out_of_memory = false;
+    std::vector<LimitMet> limits;  ///< in no particular order
     LaunchStats stats;
     std::vector<RefusedName> refused;
     std::vector<std::string> absent_calls;  ///< system calls that the program wanted and the library OS lacks
@@ -128,5 +143,7 @@ Result<LaunchResult, LaunchError> launch(const LaunchOptions& options);
 
 /// Half of the machine's memory, at most what the process's own limits allow.
 u64 default_memory_limit();
+/// What private files may take by default: all but a sixteenth of the memory, which the library OS needs to go on.
+u64 default_disk_limit(u64 memory_limit);
 
 }  // namespace postern::host

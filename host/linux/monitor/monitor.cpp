@@ -41,12 +41,6 @@ u64 nanoseconds(const timeval& time) {
     return static_cast<u64>(time.tv_sec) * 1'000'000'000 + static_cast<u64>(time.tv_usec) * 1000;
 }
 
-std::string megabytes(u64 bytes) {
-    char text[40];
-    snprintf(text, sizeof text, "%.1f MiB", static_cast<double>(bytes) / (1 << 20));
-    return text;
-}
-
 }  // namespace
 
 Monitor::Monitor(const LaunchOptions& options, const sigset_t& forwarded) : options_{options}, forwarded_{forwarded} {}
@@ -89,7 +83,9 @@ void Monitor::loop() {
     while (!stopping_) {
         events.clear();
         events.push_back({signals_.get(), POLLIN, 0});
-        for (const Fd& listener : listeners_) events.push_back({listener.get(), POLLIN, 0});
+        // Who is held back is not served either: what the monitor does for it takes processor time, too.
+        short wanted = throttle_.holding() ? 0 : POLLIN;
+        for (const Fd& listener : listeners_) events.push_back({listener.get(), wanted, 0});
         usize first_boot = events.size();
         for (const Boot& boot : boots_) events.push_back({boot.socket.get(), POLLIN, 0});
         usize first_pending = events.size();
@@ -98,7 +94,7 @@ void Monitor::loop() {
         events.push_back(terminal_.event());
 
         u64 now = now_ns();
-        u64 until = memory_poll_;
+        u64 until = std::min(memory_poll_, throttle_.next());
         if (deadline_ != 0) until = std::min(until, deadline_);
         if (!pending_.empty()) until = std::min(until, now + 200 * kMillisecond);
         timespec wait = {};
@@ -161,6 +157,7 @@ void Monitor::loop() {
             }
         }
         if (now_ns() >= memory_poll_ && !stopping_) poll_memory();
+        if (!stopping_) look_at_processors();
     }
 }
 
@@ -176,6 +173,7 @@ void Monitor::take_boot(Boot& boot) {
         if (boot.first) {
             first_ = static_cast<int>(message.process_id);
             first_ready_ = true;
+            throttle_.started(first_);
         }
         // Only so that the two need not wake each other across processors; a kernel before 6.6 does without.
         ioctl(listener.get(), SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
@@ -233,11 +231,12 @@ void Monitor::forward(int signal) {
         if (held_signals_.size() < 16) held_signals_.push_back(signal);
         return;
     }
+    int number = signal == SIGCONT ? kSignalContinue : signal;
     if (!first_ended_) {
-        kill(first_, signal);  // not reaped, so the number is still its own
+        kill(first_, number);  // not reaped, so the number is still its own
         return;
     }
-    signal_members(signal);
+    signal_members(number);
 }
 
 void Monitor::signal_members(int signal) {
@@ -268,7 +267,8 @@ void Monitor::reap() {
 void Monitor::ended(int process, int status, const rusage& usage) {
     if (streams_.owns(process)) return streams_.ended(process);
     bool worker = std::any_of(pending_.begin(), pending_.end(), [&](const Pending& p) { return p.worker == process; });
-    if (worker) return;  // its socket says the rest
+    if (worker || throttle_.group().owns(process)) return;  // a worker's socket says the rest
+    throttle_.ended(nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime));
     result_.stats.user_ns += nanoseconds(usage.ru_utime);
     result_.stats.system_ns += nanoseconds(usage.ru_stime);
     result_.stats.peak_memory = std::max(result_.stats.peak_memory, static_cast<u64>(usage.ru_maxrss) * 1024);
@@ -344,27 +344,6 @@ void Monitor::log(LogKind kind, std::string_view text) {
     }
 }
 
-/// Private pages of every member and the shared memory once. Not exact: it lags by the period of polling, and pages
-/// that forked processes still share are counted with the kernel's file-backed ones, that is not at all.
-void Monitor::poll_memory() {
-    u64 total = file_memory(arena_.get());
-    for (int process : members()) total += private_memory(process);
-    result_.stats.peak_memory = std::max(result_.stats.peak_memory, total);
-    if (total > memory_limit_) {
-        result_.out_of_memory = true;
-        result_.notes.push_back("the program used " + megabytes(total) + " of memory, above its limit of " +
-                                megabytes(memory_limit_) + ", and was ended; raise the limit with --memory");
-        return stop(137);
-    }
-    // As far ahead as a program needs that touches fresh pages as fast as two processors can, about 4 GiB a second.
-    u64 period = std::clamp<u64>((memory_limit_ - total) / (4 << 20), 10, 250);
-    if (!settled_ && now_ns() - started_ > 300 * kMillisecond) {
-        settled_ = true;
-        forget_code_pages();
-    }
-    memory_poll_ = now_ns() + period * kMillisecond;
-}
-
 void Monitor::stop(int status) {
     if (stopping_) return;
     stopping_ = true;
@@ -378,6 +357,7 @@ void Monitor::stop(int status) {
 
 void Monitor::finish() {
     stop(result_.status);
+    throttle_.end_watch();
     int status_before = result_.status;
     u64 deadline = now_ns() + kEndDeadline;
     bool keeper_done = false;
@@ -423,6 +403,7 @@ void Monitor::finish() {
         report_fault(header->fault);
     }
     result_.stats.peak_memory = std::max(result_.stats.peak_memory, file_memory(arena_.get()));
+    report_limits();
     if (!options_.quiet && names_) report_refusals();
     result_.stats.wall_ns = now_ns() - started_;
 }

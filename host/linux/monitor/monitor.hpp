@@ -14,6 +14,7 @@
 #include "host/linux/monitor/requests.hpp"
 #include "host/linux/monitor/spawn.hpp"
 #include "host/linux/monitor/terminal.hpp"
+#include "host/linux/monitor/throttle.hpp"
 
 namespace postern::host {
 
@@ -71,11 +72,16 @@ private:
     void reap();
     void ended(int process, int status, const rusage& usage);
     void take_boot(Boot& boot);
-    void poll_memory();
     void stop(int status);
     void finish();
     void report_fault(const FaultRecord& shared);
     void report_refusals();
+
+    // Limits (limits.cpp).
+    Result<void, LaunchError> check_limits();
+    void poll_memory();
+    void look_at_processors();
+    void report_limits();
 
     // Notifications (notify.cpp).
     void notified(int listener);
@@ -99,6 +105,7 @@ private:
     std::unique_ptr<Names> names_;
     std::unique_ptr<TextStore> texts_;
     std::unique_ptr<Requests> requests_;
+    Throttle throttle_;
     Terminal terminal_;
     Streams streams_;  ///< after it: relays end before the terminal is restored
     Keeper keeper_;
@@ -115,7 +122,8 @@ private:
     std::set<std::string> absent_, failures_;
     std::vector<int> held_signals_;
 
-    u64 memory_limit_ = 0, arena_size_ = 0;
+    u64 memory_limit_ = 0, disk_limit_ = 0, arena_size_ = 0;
+    bool refused_process_ = false;
     u64 deadline_ = 0, memory_poll_ = 0, started_ = 0;
     u32 used_ = 0;
     bool two_steps_ = false;  ///< a descriptor is injected and the call answered one after the other

@@ -229,7 +229,8 @@ std::vector<int> Monitor::members() {
 }
 
 bool Monitor::is_member(int process) {
-    if (process <= 0 || process == keeper_.id() || streams_.owns(process)) return false;
+    if (process <= 0 || process == keeper_.id() || streams_.owns(process) || throttle_.group().owns(process))
+        return false;
     for (const Pending& pending : pending_) {
         if (pending.worker == process) return false;
     }
@@ -251,6 +252,7 @@ bool Monitor::within_limit() {
     used_ = count;
     if (used_ < options_.process_limit) return true;
     full_until_ = now_ns() + kFullFor;
+    refused_process_ = true;
     return false;
 }
 

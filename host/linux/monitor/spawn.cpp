@@ -117,6 +117,9 @@ int prepare(const KeeperOptions& options, StartStep& step) {
     if (failed == 0) failed = lower_limit(RLIMIT_NOFILE, 65536);
     // Address-space layout depends on it, and programs have stacks of the library OS's making.
     if (failed == 0) failed = lower_limit(RLIMIT_STACK, 8 << 20);
+    if (failed == 0 && options.file_limit != 0) failed = lower_limit(RLIMIT_FSIZE, options.file_limit);
+    if (failed == 0 && options.affinity != nullptr && sched_setaffinity(0, sizeof(cpu_set_t), options.affinity) != 0)
+        failed = errno;
     if (failed != 0) return failed;
     // Best effort: the wall does not rest on these.
     if (options.second_wall && chdir("/proc/self/fdinfo") == 0 && chroot(".") == 0) syscall(SYS_unshare, CLONE_NEWUTS);

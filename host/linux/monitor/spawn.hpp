@@ -2,6 +2,7 @@
 // Starting picoprocesses: memory files, the keeper, privileges given up, the entry image executed.
 #pragma once
 
+#include <sched.h>
 #include <termios.h>
 
 #include <string>
@@ -27,10 +28,12 @@ struct KeeperOptions {
     const char** arguments = nullptr;  ///< of the first picoprocess; [1] is filled in with the config by the keeper
     const char* const* environment = nullptr;
     u64 data_limit = 0;  ///< RLIMIT_DATA
+    u64 file_limit = 0;  ///< RLIMIT_FSIZE; 0: the caller's
     bool drop_privileges = false;
     int terminal = -1;  ///< a descriptor, to be given these settings when the monitor dies
     const struct ::termios* terminal_settings = nullptr;
-    bool second_wall = false;  ///< chroot and namespaces, where they cost little
+    const cpu_set_t* affinity = nullptr;  ///< processors of the keeper and all picoprocesses; null: the caller's
+    bool second_wall = false;             ///< chroot and namespaces, where they cost little
 };
 
 /// Steps of a start that can fail, as BootMessage::step.

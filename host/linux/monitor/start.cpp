@@ -115,6 +115,7 @@ std::string Monitor::library_options(const std::string& program) const {
     if (options_.trace == TraceKind::gate) out += "trace=gate\n";
     if (options_.verbose) out += "verbose=1\n";
     if (options_.terminal) out += "terminal=1\n";
+    line("disk=", std::to_string(disk_limit_));
     out += "out=" + streams_.kinds() + "\n";
     out += options_.library_options;
     if (!options_.library_options.empty() && options_.library_options.back() != '\n') out += '\n';
@@ -133,6 +134,7 @@ std::string Monitor::config_text(const std::string& program) const {
     std::string text = numbers;
     if (fallback("patch")) text += "patch=0;";
     if (options_.stats) text += "stats=1;";
+    if (throttle_.shown() != 0) text += "cpus=" + std::to_string(throttle_.shown()) + ";";
     if (options_.trace == TraceKind::gate) text += "trace=gate;";
     text += "cwd=" + percent_encode(view_.working_directory()) + ";";
     text += "opt=" + percent_encode(library_options(program)) + ";";
@@ -143,9 +145,7 @@ Result<void, LaunchError> Monitor::start() {
     if (options_.program.empty())
         return Failure{launch_error(125, "no program given; write: postern run -- PROGRAM ARGS")};
     if (options_.process_limit == 0) options_.process_limit = 512;
-    memory_limit_ = page_floor(options_.memory_limit != 0 ? options_.memory_limit : default_memory_limit());
-    if (memory_limit_ < (8ull << 20))
-        return Failure{launch_error(125, "a memory limit below 8 MiB runs nothing; raise --memory")};
+    TRY(check_limits());
     arena_size_ = std::clamp(memory_limit_, kMinimumArena, kMaximumArena);
     two_steps_ = fallback("addfd");
 
@@ -156,7 +156,9 @@ Result<void, LaunchError> Monitor::start() {
     std::vector<const char*> environment;
     for (const std::string& variable : options_.environment) environment.push_back(variable.c_str());
     environment.push_back(nullptr);
+    throttle_.prepare(options_.processors, !fallback("cgroup"));
     KeeperOptions keeper;
+    keeper.affinity = throttle_.affinity();
     if (options_.terminal) {
         TRY(terminal_.open());
         keeper.terminal = STDIN_FILENO;
@@ -219,6 +221,7 @@ Result<int, gate::Err> Monitor::create_process(const std::string& program, const
     std::vector<std::string> all{"postern", config_text(program)};
     all.insert(all.end(), arguments.begin(), arguments.end());
     int process = TRY(keeper_.spawn(all, options_.environment, theirs.get(), streams));
+    throttle_.started(process);
     boots_.push_back({std::move(ours), false, process});
     ++used_;
     return process;
