@@ -18,6 +18,10 @@ void log_line(std::string_view text);
 /// For what users must see in any case: why a program could not start, what is not supported.
 void report_line(std::string_view text);
 extern bool g_verbose;
+/// The host's user is told at the end that the family met this limit; see PersonalityHost::limit_met.
+inline void report_limit(gate::Limit limit) {
+    if (g_host != nullptr && g_host->limit_met != nullptr) g_host->limit_met(limit);
+}
 /// A library-OS bug: reports `what` with the place and ends the picoprocess.
 [[noreturn]] void panic(const char* what);
 

@@ -172,6 +172,7 @@ inline constexpr u64 kNoticeFileSize = 8192;
 ///   private=<path>   a tree kept in memory by the library OS (one line each)
 ///   served=<path>    a tree synthesised by the library OS (/proc, /dev, /sys)
 ///   host=<path>      a name below a private or served tree that leads to the host all the same: ask for it
+///   disk=<bytes>     what private trees may hold     file_limit=<bytes>  how large a file of the host may become
 ///   trace=calls|gate  verbose=1  home=<path>  out=<kinds of descriptors 0, 1 and 2: f file, p pipe, t terminal, n
 ///   null>
 /// A name is served inside when its longest line here is `private` or `served`.

@@ -3,6 +3,7 @@
 #include "libos/fs/host_file.hpp"
 #include "libos/fs/leases.hpp"
 #include "libos/fs/open.hpp"
+#include "libos/fs/size_limit.hpp"
 #include "libos/fs/tmpfs.hpp"
 #include "libos/gate.hpp"
 #include "libos/inotify/notify.hpp"
@@ -185,16 +186,6 @@ Res<Change> microsecond_times(u64 user) {
     return time_change(times);
 }
 
-Res<void> check_length(Thread& thread, i64 length) {
-    if (length < 0) return Failure{Errno::inval};
-    u64 limit = thread.process->limits[1][0];  // RLIMIT_FSIZE
-    if (static_cast<u64>(length) > limit) {
-        send_signal_to_thread(thread, user_signal(kSigXfsz));
-        return Failure{Errno::fbig};
-    }
-    return {};
-}
-
 }  // namespace
 
 Res<i64> sys_chmod(Thread& thread, Arguments arguments) {
@@ -267,7 +258,7 @@ Res<i64> sys_utimensat(Thread& thread, Arguments arguments) {
 }
 
 Res<i64> sys_truncate(Thread& thread, Arguments arguments) {
-    TRY(check_length(thread, static_cast<i64>(arguments[1])));
+    if (static_cast<i64>(arguments[1]) < 0) return Failure{Errno::inval};
     char path[kPathMax];
     TRY(copy_path(path, arguments[0]));
     Place place;
@@ -279,8 +270,12 @@ Res<i64> sys_truncate(Thread& thread, Arguments arguments) {
         return g_gate->DkStreamOpen(at.uri, gate::kAccessWrite, 0, gate::kCreateNever, 0, &handle, &answer);
     }));
     if (!inside) {
-        gate::Err error = g_gate->DkStreamSetLength(handle, 0, arguments[1], gate::LengthChange::truncate);
+        auto allowed = limit_length(thread, true, attributes.size, arguments[1]);
+        gate::Err error = gate::Err::ok;
+        if (allowed.ok())
+            error = g_gate->DkStreamSetLength(handle, 0, arguments[1], gate::LengthChange::truncate);
         g_gate->DkObjectClose(handle);
+        TRY(std::move(allowed));
         TRY(check(error));
         if (notify_active()) notify_object(place.view(), nullptr, kNotifyModify);
         return 0;
@@ -288,6 +283,11 @@ Res<i64> sys_truncate(Thread& thread, Arguments arguments) {
     if (place.inode.get() == nullptr) return Failure{place.magic.get() != nullptr ? Errno::inval : Errno::noent};
     if (place.inode->is_directory()) return Failure{Errno::isdir};
     TRY(check_permission(thread, *place.inode, 2));
+    if (beyond_limit(thread, false, arguments[1])) {
+        Stat stat;
+        TRY(place.inode->stat(thread, stat));
+        TRY(limit_length(thread, false, static_cast<u64>(stat.st_size), arguments[1]));
+    }
     TRY(place.inode->truncate(thread, arguments[1]));
     if (notify_active()) notify_object(place.view(), place.inode.get(), kNotifyModify);
     return 0;
@@ -299,7 +299,11 @@ Res<i64> sys_ftruncate(Thread& thread, Arguments arguments) {
     TRY(file.hold(thread, static_cast<u32>(arguments[0])));
     if ((file->status_flags & kPathFlag) != 0) return Failure{Errno::badf};
     if (!writable(*file.get())) return Failure{Errno::inval};
-    TRY(check_length(thread, static_cast<i64>(arguments[1])));
+    if (beyond_limit(thread, file->on_host(), arguments[1])) {
+        Stat stat;
+        TRY(file->stat(thread, stat));
+        TRY(limit_length(thread, file->on_host(), static_cast<u64>(stat.st_size), arguments[1]));
+    }
     TRY(file->truncate(thread, arguments[1]));
     if (notify_active()) notify_file(*file.get(), kNotifyModify);
     return 0;
@@ -320,7 +324,8 @@ Res<i64> sys_fallocate(Thread& thread, Arguments arguments) {
     if ((stat.st_mode & kTypeMask) == kTypeDirectory) return Failure{Errno::isdir};
     if ((stat.st_mode & kTypeMask) != kTypeRegular) return Failure{Errno::nodev};
     constexpr u64 kKeepSize = 1;
-    if ((arguments[1] & kKeepSize) == 0 && end > stat.st_size) TRY(check_length(thread, end));
+    if ((arguments[1] & kKeepSize) == 0)
+        TRY(limit_length(thread, file->on_host(), static_cast<u64>(stat.st_size), static_cast<u64>(end)));
     TRY(file->allocate(thread, static_cast<u32>(arguments[1]), arguments[2], arguments[3]));
     if (notify_active()) notify_file(*file.get(), kNotifyModify);
     return 0;

@@ -2,6 +2,7 @@
 // Calls that move data between files, and those on files that need no more than a line.
 #include "base/format.hpp"
 #include "libos/fs/open.hpp"
+#include "libos/fs/size_limit.hpp"
 #include "libos/fs/tmpfs.hpp"
 #include "libos/inotify/notify.hpp"
 #include "libos/ipc/pipe.hpp"
@@ -43,6 +44,15 @@ Res<i64> move(Thread& thread, File& source, u64* in, File& target, u64* out, u64
     while (done < size) {
         u64 chunk = size - done < kChunk ? size - done : kChunk;
         if (done != 0 && !source.seekable() && (source.poll(thread) & kPollIn) == 0) break;
+        u64 to = out != nullptr ? *out : 0;
+        if (out == nullptr && target.seekable()) to = static_cast<u64>(TRY(target.seek(thread, 0, 1)));
+        auto room = limit_size(thread, target, to, chunk);
+        if (!room.ok()) {
+            if (done != 0) break;
+            return Failure{room.error()};
+        }
+        bool limited = room.value() < chunk;
+        chunk = room.value();
         u64 from = in != nullptr ? *in : 0;
         if (in == nullptr && source.seekable()) from = static_cast<u64>(TRY(source.seek(thread, 0, 1)));
         auto got = source.read_kernel(thread, buffer, chunk, from);
@@ -51,8 +61,6 @@ Res<i64> move(Thread& thread, File& source, u64* in, File& target, u64* out, u64
             return got;
         }
         if (got.value() == 0) break;
-        u64 to = out != nullptr ? *out : 0;
-        if (out == nullptr && target.seekable()) to = static_cast<u64>(TRY(target.seek(thread, 0, 1)));
         u64 have = static_cast<u64>(got.value()), put = 0;
         while (put < have) {
             auto written = target.write_kernel(thread, static_cast<u8*>(buffer) + put, have - put, to + put);
@@ -72,7 +80,9 @@ Res<i64> move(Thread& thread, File& source, u64* in, File& target, u64* out, u64
         else if (target.seekable())
             TRY(target.seek(thread, static_cast<i64>(to + put), 0));
         done += put;
-        if (put < have || once) break;
+        // As Linux, which tries the rest: not to be had, and SIGXFSZ says so.
+        if (limited && put == chunk) (void)limit_size(thread, target, to + put, 1);
+        if (put < have || limited || once) break;
     }
     if (done != 0 && notify_active()) {
         notify_file(source, kNotifyAccess);
@@ -124,6 +134,8 @@ Res<i64> sys_copy_file_range(Thread& thread, Arguments arguments) {
         if (arguments[3] == 0) to = static_cast<u64>(TRY(out->seek(thread, 0, 1)));
         if (from < to + size && to < from + size) return Failure{Errno::inval};
     }
+    u64 place = arguments[3] != 0 || !out->seekable() ? to : static_cast<u64>(TRY(out->seek(thread, 0, 1)));
+    size = TRY(limit_size(thread, *out, place, size));
     i64 done = TRY(
         move(thread, *in, arguments[1] != 0 ? &from : nullptr, *out, arguments[3] != 0 ? &to : nullptr, size, false));
     if (arguments[1] != 0) TRY(write_user(arguments[1], from));

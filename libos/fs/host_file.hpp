@@ -22,6 +22,7 @@ public:
     Res<i64> write_kernel(Thread& thread, const void* buffer, u64 size, u64 position) override;
     Res<i64> seek(Thread& thread, i64 offset, u32 whence) override;
     bool seekable() const override { return true; }
+    bool on_host() const override { return true; }
     Res<void> truncate(Thread& thread, u64 length) override;
     Res<void> allocate(Thread& thread, u32 mode, u64 offset, u64 length) override;
     Res<void> sync(Thread& thread, bool data_only) override;

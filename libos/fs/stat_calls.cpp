@@ -4,6 +4,7 @@
 #include "libos/fs/host_file.hpp"
 #include "libos/fs/mount.hpp"
 #include "libos/fs/open.hpp"
+#include "libos/fs/quota.hpp"
 #include "libos/fs/tmpfs.hpp"
 #include "libos/gate.hpp"
 #include "libos/process/process.hpp"
@@ -69,10 +70,11 @@ Res<i64> put_statfs(u64 user, std::string_view path, bool inside, bool memory, b
         out.type = kSysfsMagic;
     } else if (inside || memory) {
         out.type = kTmpfsMagic;
-        out.blocks = arena::total_bytes() / kPageSize;
-        out.blocks_free = out.blocks_available = out.blocks - arena::used_bytes() / kPageSize;
-        out.files = out.blocks;
-        out.files_free = out.blocks_free;
+        quota::Room room = quota::room();
+        out.blocks = room.pages;
+        out.blocks_free = out.blocks_available = room.free_pages;
+        out.files = room.objects;
+        out.files_free = room.free_objects;
     } else {
         // How full the host's disks are is nobody's business in here; programs only want to see room.
         out.type = kExt4Magic;

@@ -3,6 +3,7 @@
 #include "libos/fs/tmpfs.hpp"
 
 #include "base/memory.hpp"
+#include "libos/fs/quota.hpp"
 #include "libos/ipc/pipe.hpp"
 #include "libos/process/process.hpp"
 #include "libos/time/timers.hpp"
@@ -13,6 +14,15 @@ namespace {
 
 constexpr u32 kRenameNoReplace = 1, kRenameExchange = 2;
 constexpr u32 kCapabilityFowner = 3, kCapabilityFsetid = 4;
+
+/// An inode of a memory tree, counted. What its destructor gives back is taken here.
+template <class T>
+Res<T*> make_object() {
+    TRY(quota::take_object());
+    auto made = make_inode<T>();
+    if (!made.ok()) quota::give_object();
+    return made;
+}
 
 /// In the arena; set up with the first tree.
 struct TreeLock {
@@ -103,7 +113,7 @@ Res<void> MemoryInode::set_attributes(Thread& thread, u32 changes, const InodeAt
 // Links and FIFOs ------------------------------------------------------------------------------------------------
 
 Res<MemoryLink*> MemoryLink::make(std::string_view target) {
-    MemoryLink* link = TRY(make_inode<MemoryLink>());
+    MemoryLink* link = TRY(make_object<MemoryLink>());
     auto text = arena::allocate(target.size() + 1);
     if (!text.ok()) {
         link->release();
@@ -306,9 +316,9 @@ Res<InodeRef> MemoryDirectory::create(Thread& thread, std::string_view name, u32
     TRY(may_change(thread));
     MemoryInode* child;
     if ((child_mode & kTypeMask) == kTypeRegular)
-        child = TRY(make_inode<MemoryFileInode>());
+        child = TRY(make_object<MemoryFileInode>());
     else
-        child = TRY(make_inode<MemoryFifo>());
+        child = TRY(make_object<MemoryFifo>());
     InodeRef made{child};
     adopt(thread, *child, child_mode);
     Guard guard{tree_lock()};
@@ -319,7 +329,7 @@ Res<InodeRef> MemoryDirectory::create(Thread& thread, std::string_view name, u32
 }
 
 Res<void> MemoryDirectory::make_directory(Thread& thread, std::string_view name, u32 child_mode) {
-    MemoryDirectory* child = TRY(make_inode<MemoryDirectory>());
+    MemoryDirectory* child = TRY(make_object<MemoryDirectory>());
     InodeRef made{child};
     adopt(thread, *child, kTypeDirectory | (child_mode & 07777));
     child->links = 2;
@@ -335,7 +345,7 @@ Res<void> MemoryDirectory::make_directory(Thread& thread, std::string_view name,
 
 Res<InodeRef> MemoryDirectory::add_directory(std::string_view name, u32 child_mode, u32 owner, u32 group) {
     if (Entry* entry = find(name)) return InodeRef::share(entry->inode);
-    MemoryDirectory* child = TRY(make_inode<MemoryDirectory>());
+    MemoryDirectory* child = TRY(make_object<MemoryDirectory>());
     InodeRef made{child};
     child->mode = kTypeDirectory | child_mode;
     child->uid = owner;
@@ -497,7 +507,8 @@ Res<void> MemoryDirectory::rename(Thread& thread, std::string_view name, Inode& 
 
 Res<InodeRef> make_memory_tree(u32 mode, u32 uid, u32 gid) {
     if (g_tree == nullptr) g_tree = TRY(arena::create<TreeLock>());
-    MemoryDirectory* root = TRY(make_inode<MemoryDirectory>());
+    TRY(quota::initialize());
+    MemoryDirectory* root = TRY(make_object<MemoryDirectory>());
     root->mode = kTypeDirectory | mode;
     root->uid = uid;
     root->gid = gid;
@@ -507,7 +518,7 @@ Res<InodeRef> make_memory_tree(u32 mode, u32 uid, u32 gid) {
 }
 
 Res<InodeRef> make_unnamed(Thread& thread, u32 mode) {
-    auto* inode = TRY(make_inode<MemoryFileInode>());
+    auto* inode = TRY(make_object<MemoryFileInode>());
     const Credentials& credentials = thread.process->credentials;
     inode->mode = kTypeRegular | (mode & 07777);
     inode->uid = credentials.fsuid;

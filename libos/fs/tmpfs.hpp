@@ -56,7 +56,8 @@ public:
     template <class Copy>
     Res<u64> write(u64& position, u64 size, bool append, Copy copy);
     Res<void> allocate(u32 mode, u64 offset, u64 length);
-    Res<void> map(u64 address, u64 size, u64 offset, u32 prot, bool shared);
+    /// Without room for all of it, what is left out is mapped when it is touched (fault_in); `strict`: Errno::nospc.
+    Res<void> map(u64 address, u64 size, u64 offset, u32 prot, bool shared, bool strict = false);
     /// SEEK_DATA and SEEK_HOLE.
     Res<u64> seek_data(u64 position, bool hole);
     u64 size() const { return __atomic_load_n(&size_, __ATOMIC_RELAXED); }
@@ -68,7 +69,8 @@ private:
     static constexpr u64 kLeafPages = 512;
     using Leaf = u8* [kLeafPages];
     u8* page_at(u64 index) const;
-    Res<u8*> page_for_write(u64 index, u64 more);
+    Res<u8*> page_for_write(u64 index, u64 more, u64* reserved = nullptr);
+    u64 count_holes(u64 first, u64 end) const;
     Res<u8**> slot_for(u64 index);
     void drop_pages(u64 first, u64 end);
     void zero(u64 from, u64 to);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Data of memory files. Bytes behind the end of a file are zero in every page that it holds, so growing is one store.
 #include "base/memory.hpp"
+#include "libos/fs/quota.hpp"
 #include "libos/fs/tmpfs.hpp"
 #include "libos/gate.hpp"
 #include "libos/process/process.hpp"
@@ -53,17 +54,44 @@ Res<u8**> MemoryFileInode::slot_for(u64 index) {
 }
 
 /// The page, made if it is a hole; `more` further pages are about to be written and are made in the same run.
-Res<u8*> MemoryFileInode::page_for_write(u64 index, u64 more) {
+/// `reserved`: pages that were taken from the quota already; what is used of them is taken off.
+Res<u8*> MemoryFileInode::page_for_write(u64 index, u64 more, u64* reserved) {
     u8** slot = TRY(slot_for(index));
     if (*slot != nullptr) return *slot;
     u64 want = smaller(smaller(more + 1, kRunPages), kLeafPages - index % kLeafPages);
     u64 holes = 1;
     while (holes < want && slot[holes] == nullptr) ++holes;
+    u64 taken = reserved != nullptr ? smaller(holes, *reserved) : TRY(quota::take_pages(holes));
     u64 got = 0;
-    auto run = static_cast<u8*>(TRY(arena::allocate_run(holes, &got)));
+    auto pages = arena::allocate_run(taken, &got);
+    if (!pages.ok()) {
+        if (reserved == nullptr) quota::give_pages(taken);
+        return Failure{pages.error()};
+    }
+    if (reserved != nullptr)
+        *reserved -= got;
+    else
+        quota::give_pages(taken - got);
+    auto run = static_cast<u8*>(pages.value());
     for (u64 at = 0; at < got; ++at) slot[at] = run + at * kPageSize;
     pages_ += got;
     return run;
+}
+
+u64 MemoryFileInode::count_holes(u64 first, u64 end) const {
+    u64 holes = 0;
+    for (u64 index = first; index < end; ++index) {
+        u64 leaf = index / kLeafPages;
+        if (leaf >= leaf_count_) return holes + (end - index);
+        if (leaves_[leaf] != nullptr) {
+            holes += (*leaves_[leaf])[index % kLeafPages] == nullptr ? 1 : 0;
+            continue;
+        }
+        u64 stop = smaller((leaf + 1) * kLeafPages, end);
+        holes += stop - index;
+        index = stop - 1;
+    }
+    return holes;
 }
 
 /// Pages that address spaces may show stay and become zero; the others are given back, in runs.
@@ -71,7 +99,7 @@ void MemoryFileInode::drop_pages(u64 first, u64 end) {
     u64 last = leaf_count_ * kLeafPages;
     if (end > last) end = last;
     u8* run = nullptr;
-    u64 count = 0;
+    u64 count = 0, dropped = 0;
     for (u64 index = first; index < end; ++index) {
         Leaf* leaf = leaves_[index / kLeafPages];
         if (leaf == nullptr) {
@@ -87,6 +115,7 @@ void MemoryFileInode::drop_pages(u64 first, u64 end) {
         u8* page = slot;
         slot = nullptr;
         --pages_;
+        ++dropped;
         if (run != nullptr && page == run + count * kPageSize) {
             ++count;
             continue;
@@ -96,6 +125,7 @@ void MemoryFileInode::drop_pages(u64 first, u64 end) {
         count = 1;
     }
     if (run != nullptr) arena::release_pages(run, count);
+    quota::give_pages(dropped);
 }
 
 void MemoryFileInode::zero(u64 from, u64 to) {
@@ -219,9 +249,16 @@ Res<void> MemoryFileInode::allocate(u32 how, u64 offset, u64 length) {
     }
     bool grows = (how & kKeepSize) == 0 && end > size_;
     if (grows && (seals & kSealGrow) != 0) return Failure{Errno::perm};
-    for (u64 index = offset / kPageSize; index * kPageSize < end; ++index) {
-        auto page = page_for_write(index, (end - 1) / kPageSize - index);
-        if (!page.ok()) return Failure{storage_error(page.error())};
+    // All or nothing, before the first page is made.
+    u64 first = offset / kPageSize, last = page_ceil(end) / kPageSize;
+    u64 reserved = count_holes(first, last);
+    TRY(quota::take_all_pages(reserved));
+    for (u64 index = first; reserved != 0 && index < last; ++index) {
+        auto page = page_for_write(index, last - 1 - index, &reserved);
+        if (!page.ok()) {
+            quota::give_pages(reserved);
+            return Failure{storage_error(page.error())};
+        }
     }
     if (grows) TRY(resize(end));
     touch_modified();
@@ -248,7 +285,7 @@ Res<u64> MemoryFileInode::seek_data(u64 position, bool hole) {
     return Failure{Errno::nxio};
 }
 
-Res<void> MemoryFileInode::map(u64 address, u64 size, u64 offset, u32 prot, bool shared) {
+Res<void> MemoryFileInode::map(u64 address, u64 size, u64 offset, u32 prot, bool shared, bool strict) {
     Guard guard{lock_};
     mapped_ = true;
     u32 flags = gate::kMapReplace | (shared ? u32{gate::kMapShared} : u32{gate::kMapPrivate});
@@ -257,18 +294,22 @@ Res<void> MemoryFileInode::map(u64 address, u64 size, u64 offset, u32 prot, bool
     u64 done = 0;
     while (done < there) {
         u64 index = (offset + done) / kPageSize;
-        u8* run = TRY(page_for_write(index, (there - done) / kPageSize - 1));
+        auto start = page_for_write(index, (there - done) / kPageSize - 1);
+        // No room is no reason to refuse the mapping: who touches the page gets SIGBUS, unless there is room by then.
+        if (!start.ok() && start.error() == Errno::nospc && !strict) break;
+        if (!start.ok()) return Failure{start.error()};
+        u8* run = start.value();
         u64 bytes = kPageSize;
         while (done + bytes < there) {
-            u8* next = TRY(page_for_write((offset + done + bytes) / kPageSize, (there - done - bytes) / kPageSize - 1));
-            if (next != run + bytes) break;
+            auto next = page_for_write((offset + done + bytes) / kPageSize, (there - done - bytes) / kPageSize - 1);
+            if (!next.ok() || next.value() != run + bytes) break;  // an error comes again, as the next run's first
             bytes += kPageSize;
         }
         TRY(check(g_gate->DkStreamMap(arena::stream(), address + done, bytes, arena::offset_of(run), prot, flags)));
         done += bytes;
     }
-    if (there < size)  // behind the end: see fault_in
-        TRY(check(g_gate->DkVirtualMemoryAlloc(address + there, size - there, gate::kAllocReserve | gate::kAllocReplace,
+    if (done < size)  // behind the end: see fault_in
+        TRY(check(g_gate->DkVirtualMemoryAlloc(address + done, size - done, gate::kAllocReserve | gate::kAllocReplace,
                                                gate::kProtNone)));
     return {};
 }
@@ -358,7 +399,9 @@ Res<void> MemoryFile::map(u64 address, u64 size, u64 from, u32 prot, bool shared
 }
 Res<void> MemoryFile::fault_in(u64 address, u64 from, u32 prot, bool shared) {
     if (page_floor(from) >= page_ceil(node().size())) return Failure{Errno::io};
-    return node().map(page_floor(address), kPageSize, page_floor(from), prot, shared);
+    auto mapped = node().map(page_floor(address), kPageSize, page_floor(from), prot, shared, true);
+    if (!mapped.ok() && mapped.error() == Errno::nospc) return Failure{Errno::io};  // SIGBUS
+    return mapped;
 }
 
 }  // namespace postern::libos

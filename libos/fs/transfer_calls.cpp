@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // read(2), write(2) and their relatives.
 #include "libos/fs/open.hpp"
+#include "libos/fs/size_limit.hpp"
 #include "libos/inotify/notify.hpp"
 #include "libos/process/process.hpp"
 #include "libos/syscall/table.hpp"
@@ -10,30 +11,12 @@ namespace postern::libos {
 
 namespace {
 
-constexpr u32 kLimitFileSize = 1;
 constexpr u64 kVectorMost = 1024;      // UIO_MAXIOV
 constexpr u64 kGatherMost = 64 << 10;  // vectors up to here are written in one piece
 
 struct Segment {
     u64 base, size;
 };
-
-/// RLIMIT_FSIZE: what may still be written at `position`. EFBIG with SIGXFSZ when nothing.
-Res<u64> limit_size(Thread& thread, File& file, u64 position, u64 size) {
-    u64 limit = thread.process->limits[kLimitFileSize][0];
-    if (limit == ~0ull || !file.seekable() || size == 0) [[likely]]
-        return size;
-    if ((file.status_flags & kAppendFlag) != 0) {
-        Stat stat;
-        TRY(file.stat(thread, stat));
-        position = static_cast<u64>(stat.st_size);
-    }
-    if (position >= limit) {
-        send_signal_to_thread(thread, user_signal(kSigXfsz));
-        return Failure{Errno::fbig};
-    }
-    return size < limit - position ? size : limit - position;
-}
 
 Res<void> resolve_offset(Thread& thread, File& file) {
     if (file.offset == kOffsetAtEnd) TRY(file.seek(thread, 0, 1));

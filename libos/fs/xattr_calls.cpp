@@ -4,6 +4,7 @@
 #include "base/memory.hpp"
 #include "libos/fs/name_cache.hpp"
 #include "libos/fs/open.hpp"
+#include "libos/fs/quota.hpp"
 #include "libos/fs/tmpfs.hpp"
 #include "libos/fs/walk.hpp"
 #include "libos/inotify/notify.hpp"
@@ -28,6 +29,7 @@ MemoryInode::~MemoryInode() {
         attributes = attribute->next;
         arena::release(attribute, attribute->bytes());
     }
+    quota::give_object();
 }
 
 namespace {

@@ -19,7 +19,13 @@ namespace postern::libos {
 namespace {
 
 constexpr u32 kSpareNodes = 6;  // mremap carves two ranges (two splits each) and inserts one mapping
-constexpr u64 kLimitAddressSpace = 9;
+constexpr u64 kLimitData = 2, kLimitAddressSpace = 9;
+
+/// What RLIMIT_DATA counts.
+bool is_data(const Mapping& mapping) {
+    return mapping.shared == 0 && (mapping.prot & gate::kProtWrite) != 0 && mapping.grows_down == 0 &&
+           mapping.kind != MappingKind::stack;
+}
 
 class TryGuard {
 public:
@@ -332,8 +338,7 @@ Res<u64> Space::map_locked(u64 address, u64 size, u32 prot, u32 flags, File* fil
     }
     const u64 end = address + size;
 
-    u64 limit = current_process().limits[kLimitAddressSpace][0];
-    if (!replace && mapped_ - time_page_bytes_ + size > limit) return Failure{Errno::nomem};
+    if (!replace && exceeds_limits(size, is_data(mapping))) return Failure{Errno::nomem};
 
     if ((flags & kMapFlagLocked) != 0 && !may_lock(0)) return Failure{Errno::perm};
     mapping.locked = (flags & kMapFlagLocked) != 0 || lock_future_ != 0 ? 1 : 0;
@@ -360,8 +365,7 @@ Res<u64> Space::map_locked(u64 address, u64 size, u32 prot, u32 flags, File* fil
         if (replace) how |= gate::kAllocReplace;
         if ((flags & kMapFlagPopulate) != 0) how |= gate::kAllocPopulate;
         gate::Err error = g_gate->DkVirtualMemoryAlloc(address, size, how, mapping.prot);
-        // Limits on memory are ENOMEM here, never EAGAIN.
-        if (error != gate::Err::ok) return Failure{error == gate::Err::no_quota ? Errno::nomem : to_errno(error)};
+        TRY(check_memory(error, size));
     }
     if (replace) drop_prepared(address, end, doomed);
     if (replace) carve(address, end, doomed);
@@ -409,6 +413,27 @@ void Space::drop_prepared(u64 start, u64 end, Doomed& doomed) {
         carve(code, code + text.code_size, doomed);
         node = tree_.at_or_above(mapping.end);
     }
+}
+
+bool Space::exceeds_data_limit(u64 more) const {
+    u64 limit = current_process().limits[kLimitData][0];
+    if (limit == ~0ull) [[likely]]
+        return false;
+    for (MappingNode* node = tree_.first(); node != nullptr; node = tree_.next(*node))
+        if (is_data(node->mapping)) more += node->mapping.end - node->mapping.start;
+    return more > limit;
+}
+
+bool Space::exceeds_limits(u64 more, bool data) const {
+    if (mapped_ - time_page_bytes_ + more > current_process().limits[kLimitAddressSpace][0]) return true;
+    return data && exceeds_data_limit(more);
+}
+
+Res<void> Space::check_memory(gate::Err error, u64 size) const {
+    if (error != gate::Err::no_quota && error != gate::Err::no_memory) return check(error);
+    // The kernel has other reasons, too, to have no memory; below the limit it is one of those.
+    if (mapped_ + size > g_parameters->memory_limit) report_limit(gate::Limit::memory);
+    return Failure{Errno::nomem};  // never EAGAIN
 }
 
 Res<void> Space::unmap(u64 address, u64 size) {
@@ -486,7 +511,7 @@ Res<void> Space::protect(u64 address, u64 size, u32 prot) {
     prot &= 7;
     // As Linux: what precedes the first hole or refusal changes, then the call fails.
     Errno outcome = Errno::ok;
-    u64 stop = address;
+    u64 stop = address, becomes_data = 0;
     bool changes = false, code = false;
     for (; node != nullptr && stop < end; node = tree_.next(*node)) {
         if (node->mapping.start > stop) break;
@@ -495,6 +520,15 @@ Res<void> Space::protect(u64 address, u64 size, u32 prot) {
             break;
         }
         if (node->mapping.prot != prot) changes = true;
+        Mapping changed = node->mapping;
+        changed.prot = prot;
+        if (is_data(changed) && !is_data(node->mapping)) {
+            becomes_data += (changed.end < end ? changed.end : end) - (changed.start > address ? changed.start : address);
+            if (exceeds_data_limit(becomes_data)) {
+                outcome = Errno::nomem;
+                break;
+            }
+        }
         if ((node->mapping.prot & gate::kProtExecute) != 0 &&
             ((prot & gate::kProtExecute) == 0 || (prot & gate::kProtWrite) != 0))
             code = true;
@@ -505,7 +539,7 @@ Res<void> Space::protect(u64 address, u64 size, u32 prot) {
     if (stop > address && changes) {
         if (code) announce_code(address, stop);
         gate::Err error = g_gate->DkVirtualMemoryProtect(address, stop - address, prot);
-        if (error != gate::Err::ok) return Failure{error == gate::Err::no_quota ? Errno::nomem : to_errno(error)};
+        TRY(check_memory(error, 0));
         node = tree_.at_or_above(address);
         if (node->mapping.start < address) node = split(node, address);
         while (node != nullptr && node->mapping.start < stop) {
@@ -568,7 +602,9 @@ bool Space::grow_down(u64 address) {
     if (!prepare().ok()) return false;
     MappingNode* node = tree_.at_or_above(address);
     u64 start = page_floor(address);
-    if (node == nullptr || node->mapping.grows_down == 0 || node->mapping.start <= start) return false;
+    if (node == nullptr || node->mapping.start <= start) return false;
+    // The first thread's stack has all of its limit from the start; but the limit may have been raised since.
+    if (node->mapping.grows_down == 0 && node->mapping.kind != MappingKind::stack) return false;
     u64 limit = current_process().limits[3][0];  // RLIMIT_STACK
     if (node->mapping.end - start > limit) return false;
     MappingNode* before = tree_.below(start + 1);

@@ -127,6 +127,12 @@ private:
     Res<void> check_unsealed(u64 start, u64 end) const;  ///< Errno::perm
     void announce_code(u64 start, u64 end);
     gate::Err release_host(u64 start, u64 end);
+    /// The host's answer about memory as an errno; when it was the family's limit, the host's user will be told.
+    Res<void> check_memory(gate::Err error, u64 size) const;
+    Res<void> allocate_at(u64 address, u64 size, u32 prot, u32 extra = 0) const;
+    /// Would `more` bytes exceed RLIMIT_AS, or, of private memory that can be written, RLIMIT_DATA?
+    bool exceeds_limits(u64 more, bool data) const;
+    bool exceeds_data_limit(u64 more) const;
     MappingNode* split(MappingNode* node, u64 at);
     bool may_lock(u64 more) const;
     void set_locked(u64 start, u64 end, bool lock, Doomed& doomed);

@@ -14,13 +14,11 @@ namespace {
 constexpr u64 kBreakStep = 1 << 20;
 constexpr u64 kLimitData = 2, kLimitAddressSpace = 9;
 
-Res<void> allocate_at(u64 address, u64 size, u32 prot, u32 extra = 0) {
-    gate::Err error = g_gate->DkVirtualMemoryAlloc(address, size, gate::kAllocCommit | extra, prot);
-    if (error == gate::Err::no_quota) return Failure{Errno::nomem};
-    return check(error);
-}
-
 }  // namespace
+
+Res<void> Space::allocate_at(u64 address, u64 size, u32 prot, u32 extra) const {
+    return check_memory(g_gate->DkVirtualMemoryAlloc(address, size, gate::kAllocCommit | extra, prot), size);
+}
 
 Res<u64> Space::remap(u64 old_address, u64 old_size, u64 new_size, u32 flags, u64 new_address) {
     Doomed doomed;
@@ -79,8 +77,8 @@ Res<u64> Space::remap_locked(u64 old_address, u64 old_size, u64 new_size, u32 fl
     if (keep && (part.file != nullptr || part.shared != 0)) return Failure{Errno::inval};
     if (new_size > old_size) {
         u64 more = new_size - old_size;
-        if (mapped_ - time_page_bytes_ + more > current_process().limits[kLimitAddressSpace][0])
-            return Failure{Errno::nomem};
+        bool data = part.shared == 0 && (part.prot & gate::kProtWrite) != 0 && part.grows_down == 0;
+        if (exceeds_limits(more, data)) return Failure{Errno::nomem};
         if (part.locked != 0 && !may_lock(more)) return Failure{Errno::again};
     }
 
@@ -172,8 +170,7 @@ Res<u64> Space::set_break_locked(u64 address, Doomed& doomed) {
     if (new_page > break_committed_) {
         u64 want = new_page - break_committed_;
         if (address > g_parameters->user_high) return Failure{Errno::nomem};
-        if (mapped_ - time_page_bytes_ + want > current_process().limits[kLimitAddressSpace][0])
-            return Failure{Errno::nomem};
+        if (exceeds_limits(want, true)) return Failure{Errno::nomem};
         TRY(prepare());
         u64 step = want < kBreakStep ? kBreakStep : want;
         MappingNode* above = tree_.at_or_above(break_committed_);

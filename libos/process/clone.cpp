@@ -403,8 +403,27 @@ Res<i64> clone_process(Thread& thread, const CloneArguments& arguments) {
     return static_cast<i64>(pid);
 }
 
+/// RLIMIT_NPROC: processes and threads of the user, where it is less than what the family may have.
+bool exceeds_process_limit(const Process& process) {
+    constexpr u32 kLimitProcesses = 6, kCapabilityAdmin = 21, kCapabilityResource = 24;
+    const u64 limit = process.limits[kLimitProcesses][0];
+    if (limit >= g_parameters->process_limit) [[likely]]
+        return false;
+    const Credentials& credentials = process.credentials;
+    constexpr u64 kExempt = 1ull << kCapabilityAdmin | 1ull << kCapabilityResource;
+    if (credentials.uid == 0 || (credentials.capabilities_effective & kExempt) != 0) return false;
+    u64 count = 0;
+    Guard guard{process_table_lock()};
+    ProcessTable& table = process_table();
+    for (Process* other = table.processes.front(); other != nullptr; other = table.processes.next(*other))
+        if (other->pid != kOutside && other->credentials.uid == credentials.uid)
+            count += other->thread_count > 1 ? other->thread_count : 1;
+    return count >= limit;
+}
+
 Res<i64> do_clone(Thread& thread, const CloneArguments& arguments) {
     TRY(validate(arguments, *thread.process));
+    if (exceeds_process_limit(*thread.process)) return Failure{Errno::again};
     if ((arguments.flags & kCloneThread) != 0) return clone_thread(thread, arguments);
     return clone_process(thread, arguments);
 }

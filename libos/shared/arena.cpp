@@ -86,7 +86,10 @@ Res<void*> take_pages(u64 want, bool best_effort, u64* got) {
     Guard guard{head.page_lock};
     u64 length;
     u64 start = find(want, best_effort, length);
-    if (length == 0) return Failure{Errno::nomem};
+    if (length == 0) {
+        report_limit(gate::Limit::memory);
+        return Failure{Errno::nomem};
+    }
     undo_record_pages(head.page_lock, start, length);
     set_page_bits(start, length, true);
     head.used += length;

@@ -4,6 +4,8 @@
 
 #include "base/format.hpp"
 #include "libos/debug/crash.hpp"
+#include "libos/fs/quota.hpp"
+#include "libos/fs/size_limit.hpp"
 #include "libos/process/process.hpp"
 #include "libos/ptrace/tracing.hpp"
 #include "libos/shared/arena.hpp"
@@ -118,6 +120,16 @@ Res<void> prepare_reports() {
     return {};
 }
 
+/// 0: not a number.
+static u64 read_bytes(std::string_view digits) {
+    u64 bytes = 0;
+    for (char digit : digits) {
+        if (digit < '0' || digit > '9' || bytes > (1ull << 58)) return 0;
+        bytes = bytes * 10 + static_cast<u64>(digit - '0');
+    }
+    return bytes;
+}
+
 void read_options(const char* options) {
     if (options == nullptr) return;
     std::string_view text{options};
@@ -129,6 +141,8 @@ void read_options(const char* options) {
         if (line == "verbose=1") g_verbose = true;
         if (line.starts_with("trace")) read_trace_option(line);
         if (line.starts_with("crash")) read_crash_option(line);
+        if (line.starts_with("disk=")) quota::set_limit(read_bytes({line.data() + 5, line.size() - 5}));
+        if (line.starts_with("file_limit=")) set_host_file_limit(read_bytes({line.data() + 11, line.size() - 11}));
         at = end + 1;
     }
     g_watch_calls = g_trace.calls || g_trace.recent;

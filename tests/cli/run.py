@@ -82,7 +82,8 @@ class Usage(Case):
         self.expect(run("--timeout"), 125, "", "needs a value")
 
     def test_bad_values(self):
-        for words in (["--timeout", "soon"], ["--memory", "lots"], ["--pids", "0"], ["--stats=xml"], ["-e", "=x"]):
+        for words in (["--timeout", "soon"], ["--memory", "lots"], ["--pids", "0"], ["--disk", "0"], ["--cpus", "0"],
+                      ["--cpus", "1x"], ["--cpus", "100000"], ["--stats=xml"], ["-e", "=x"]):
             self.expect(run(*words, "--", "true"), 125, "", words[0].split("=")[0])
 
     def test_first_positional_ends_options(self):
@@ -113,25 +114,11 @@ class Status(Case):
         self.expect(run("--", "/etc/passwd"), 126, "", "/etc/passwd")
         self.expect(run("--", "/etc"), 126, "", "/etc")
 
-    def test_timeout(self):
-        start = time.monotonic()
-        self.expect(run("--timeout", "300ms", "--", "sleep", "30"), 124)
-        self.assertLess(time.monotonic() - start, 5)
-
     def test_timeout_not_reached(self):
         self.expect(run("--timeout", "30s", "--", "echo", "in time"), 0, "in time\n")
 
     def test_missing_volume(self):
         self.expect(run("-v", "/no/such/place", "--", "true"), 125, "", "/no/such/place")
-
-    def test_pids(self):
-        outcome = run("--pids", "5", "--", "bash", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 2 & done; wait")
-        self.assertRegex(outcome.err, "(?i)resource temporarily unavailable|cannot fork|retry")
-
-    def test_memory(self):
-        outcome = run("--memory", "64m", "--", "python3", "-c", "x = bytearray(400 << 20); print(len(x))")
-        self.assertNotEqual(outcome.status, 0, outcome)
-        self.assertEqual(outcome.out, "", outcome)
 
     def test_forwarded_signal(self):
         with subprocess.Popen([POSTERN, "run", "--", "sh", "-c", "trap 'echo caught; exit 9' TERM; echo ready; sleep 20 & wait"],
@@ -610,4 +597,5 @@ def verdict(names):
     return result.wasSuccessful()
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -30,6 +30,7 @@ const Attack kAttacks[] = {
      "forged requests, changed while they are read; arguments: a name that must stay closed, rounds, a read-only one"},
     {"uninvited", uninvited, "picoprocesses made by bare requests, without the library OS's knowledge"},
     {"fork-bomb", fork_bomb, "processes without end"},
+    {"cpu-bomb", cpu_bomb, "processes that compute, and keep the monitor busy, without the library OS's knowledge"},
     {"memory-bomb", memory_bomb, "memory without end, private and shared"},
     {"session-storm", session_storm, "setsid and clone in a loop, until killed"},
     {"answered", answered, "a sibling floods the monitor while this one asks for files"},

@@ -34,6 +34,7 @@ int overmap(int argc, char** argv);
 int slots(int argc, char** argv);
 int uninvited(int argc, char** argv);
 int fork_bomb(int argc, char** argv);
+int cpu_bomb(int argc, char** argv);
 int memory_bomb(int argc, char** argv);
 int session_storm(int argc, char** argv);
 int answered(int argc, char** argv);

@@ -62,6 +62,17 @@ void Monitor::poll_memory() {
     memory_poll_ = now_ns() + period * kMillisecond;
 }
 
+/// Size of the largest regular file among what the caller hands on: it may grow, too, from where it is.
+u64 Monitor::largest_stream() const {
+    u64 largest = 0;
+    for (int descriptor : {0, 1, 2, options_.trace_descriptor}) {
+        struct stat status;
+        if (descriptor >= 0 && fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode))
+            largest = std::max(largest, static_cast<u64>(status.st_size));
+    }
+    return largest;
+}
+
 void Monitor::look_at_processors() {
     throttle_.look([this] { return members(); });
 }
@@ -92,7 +103,7 @@ void Monitor::report_limits() {
         tell("pids", "limit of " + std::to_string(options_.process_limit) + " processes and threads", false);
     if (met(gate::Limit::disk)) tell("disk", "disk limit of " + size_text(disk_limit_), false);
     if (met(gate::Limit::file_size) && options_.disk_limit != 0)
-        tell("disk", "limit of " + size_text(options_.disk_limit) + " for a file on a volume", false);
+        tell("disk", "limit of " + size_text(disk_limit_) + " for a file on a volume", false);
 }
 
 }  // namespace postern::host

@@ -79,6 +79,7 @@ private:
 
     // Limits (limits.cpp).
     Result<void, LaunchError> check_limits();
+    u64 largest_stream() const;
     void poll_memory();
     void look_at_processors();
     void report_limits();

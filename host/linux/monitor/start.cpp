@@ -116,6 +116,7 @@ std::string Monitor::library_options(const std::string& program) const {
     if (options_.verbose) out += "verbose=1\n";
     if (options_.terminal) out += "terminal=1\n";
     line("disk=", std::to_string(disk_limit_));
+    if (options_.disk_limit != 0) line("file_limit=", std::to_string(disk_limit_));
     out += "out=" + streams_.kinds() + "\n";
     out += options_.library_options;
     if (!options_.library_options.empty() && options_.library_options.back() != '\n') out += '\n';
@@ -168,6 +169,7 @@ Result<void, LaunchError> Monitor::start() {
     keeper.environment = environment.data();
     // RLIMIT_DATA counts address space. What the host part reserves for itself and hardly uses comes on top.
     keeper.data_limit = memory_limit_ + kHostReserve;
+    if (options_.disk_limit != 0) keeper.file_limit = disk_limit_ + largest_stream();
     keeper.drop_privileges = geteuid() == 0;
     keeper.second_wall = keeper.drop_privileges && !options_.no_namespaces;
     TRY(keeper_.start(keeper));
