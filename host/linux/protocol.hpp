@@ -162,7 +162,8 @@ inline constexpr u64 kNoticeFileSize = 8192;
 /// How the launcher describes a start to entry: argv[1] of the entry image, "key=value;" pairs:
 ///   v=<version>;cwd=<percent-encoded>;mem=<bytes>;pids=<n>;uid=<n>;gid=<n>;arena=<bytes>;opt=<percent-encoded>;
 ///   listen=<0|1>;landlock=<0|1>;tgkill=<scope|notify>;killable=<0|1>;patch=<0|1>;trace=<gate>;stats=<0|1>;
-///   cpus=<n> (show at most so many processors);huid=<n>;hgid=<n> (the host's numbers that are shown as uid and gid in attributes of open streams)
+///   cpus=<n> (show at most so many processors);huid=<n>;hgid=<n> (the host's numbers that are shown as uid and gid in
+///   attributes of open streams)
 /// Unknown keys are ignored, so that older entries accept newer launchers.
 ///
 /// The doorbell's result is the injected descriptor for requests that give one, else 0. When Slot::error is not ok no

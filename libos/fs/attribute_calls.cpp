@@ -272,8 +272,7 @@ Res<i64> sys_truncate(Thread& thread, Arguments arguments) {
     if (!inside) {
         auto allowed = limit_length(thread, true, attributes.size, arguments[1]);
         gate::Err error = gate::Err::ok;
-        if (allowed.ok())
-            error = g_gate->DkStreamSetLength(handle, 0, arguments[1], gate::LengthChange::truncate);
+        if (allowed.ok()) error = g_gate->DkStreamSetLength(handle, 0, arguments[1], gate::LengthChange::truncate);
         g_gate->DkObjectClose(handle);
         TRY(std::move(allowed));
         TRY(check(error));

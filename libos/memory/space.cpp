@@ -523,7 +523,8 @@ Res<void> Space::protect(u64 address, u64 size, u32 prot) {
         Mapping changed = node->mapping;
         changed.prot = prot;
         if (is_data(changed) && !is_data(node->mapping)) {
-            becomes_data += (changed.end < end ? changed.end : end) - (changed.start > address ? changed.start : address);
+            becomes_data +=
+                (changed.end < end ? changed.end : end) - (changed.start > address ? changed.start : address);
             if (exceeds_data_limit(becomes_data)) {
                 outcome = Errno::nomem;
                 break;

@@ -26,6 +26,14 @@ TEST(Duration, SecondsUnlessSaid) {
     for (const char* text : {"", "0", "-1", "soon", "1d", "inf", "nan", "1e300"})
         EXPECT_FALSE(parse_duration(text)) << text;
 }
+TEST(Processors, FromAHundredthToAll) {
+    EXPECT_EQ(parse_processors("0.5", 2), 0.5);
+    EXPECT_EQ(parse_processors("2", 2), 2.0);
+    EXPECT_EQ(parse_processors("0.01", 2), 0.01);
+    EXPECT_EQ(parse_processors("1.25", 64), 1.25);
+    for (const char* text : {"", "0", "0.009", "2.01", "-1", "1x", "1e0", "nan", "inf", " 1", "+1"})
+        EXPECT_FALSE(parse_processors(text, 2)) << text;
+}
 TEST(Json, EscapesWhatMustBe) {
     EXPECT_EQ(json_string("a\"b\\c\n"), "\"a\\\"b\\\\c\\u000a\"");
     EXPECT_EQ(json_string("\xc3\xa4"), "\"\xc3\xa4\"");

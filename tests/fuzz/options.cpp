@@ -62,6 +62,8 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, size_t size) {
         }
         default: {
             (void)cli::parse_size(text);
+            auto processors = cli::parse_processors(text, 64);
+            if (processors && !(*processors >= 0.01 && *processors <= 64)) abort();
             auto duration = cli::parse_duration(text);
             if (duration && !(*duration > 0)) abort();
             std::string json = cli::json_string(text);

@@ -172,9 +172,7 @@ void CpuGroup::end_watch() {
     watcher_ = -1;
 }
 
-bool CpuGroup::add(int process) const {
-    return write_number(group_.get(), "cgroup.procs", std::to_string(process));
-}
+bool CpuGroup::add(int process) const { return write_number(group_.get(), "cgroup.procs", std::to_string(process)); }
 
 u64 CpuGroup::held() const {
     if (!present()) return 0;

@@ -17,8 +17,8 @@ struct GroupPlace {
 /// `groups`: /proc/self/cgroup, `mounts`: /proc/self/mountinfo.
 GroupPlace find_cpu_group(std::string_view groups, std::string_view mounts);
 
-/// A child of the caller's own group, so that limits of that one hold, too. Gone when the object is. A watcher, a child of
-/// this process, removes it when this process is killed; what even that leaves the next run removes.
+/// A child of the caller's own group, so that limits of that one hold, too. Gone when the object is. A watcher, a child
+/// of this process, removes it when this process is killed; what even that leaves the next run removes.
 class CpuGroup {
 public:
     ~CpuGroup() { remove(); }

@@ -35,7 +35,8 @@ Result<void, LaunchError> Monitor::check_limits() {
     if (memory_limit_ < kLeastMemory)
         return Failure{launch_error(125, "a memory limit below 8 MiB runs nothing; raise --memory")};
     if (options_.disk_limit > memory_limit_) {
-        return Failure{launch_error(125, "--disk %s is more than the memory limit of %s, and private files are kept in "
+        return Failure{launch_error(125,
+                                    "--disk %s is more than the memory limit of %s, and private files are kept in "
                                     "memory; raise --memory",
                                     size_text(options_.disk_limit).c_str(), size_text(memory_limit_).c_str())};
     }

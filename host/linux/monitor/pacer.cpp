@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A leaky bucket: credit comes in at the permitted rate up to a fixed amount, time used is taken out. Without credit the
-// family is held back until there is enough for a while. What was used in excess, because nobody looked in time, is
+// A leaky bucket: credit comes in at the permitted rate up to a fixed amount, time used is taken out. Without credit
+// the family is held back until there is enough for a while. What was used in excess, because nobody looked in time, is
 // debt and paid first, so that the average holds whatever the program does between two looks.
 #include "host/linux/monitor/pacer.hpp"
 
@@ -25,7 +25,8 @@ Pacer::Pacer(double share, u32 most, u64 now, u64 used)
       next_{now + static_cast<u64>(std::max(fill_ / excess_, kShortest))} {}
 
 bool Pacer::measure(u64 now, u64 used) {
-    double elapsed = static_cast<double>(now - last_), spent = used > last_used_ ? static_cast<double>(used - last_used_) : 0;
+    double elapsed = static_cast<double>(now - last_),
+           spent = used > last_used_ ? static_cast<double>(used - last_used_) : 0;
     last_ = now;
     last_used_ = used;
     credit_ = std::min(credit_ + share_ * elapsed - spent, fill_);
