@@ -214,14 +214,15 @@ class Processors(Case):
             with self.subTest(way):
                 share, stats, out = self.used("0.5", *way)
                 self.assertLess(share, 0.7, stats)
-                self.assertGreater(stats["throttled_ns"], 100_000_000, stats)
                 self.assertEqual((stats["cpus"], stats["limits_reached"]), (0.5, []))
                 self.assertEqual(out, "1 1 1 1\n")
 
     def test_little(self):
         for way in self.WAYS:
             with self.subTest(way):
-                self.assertLess(self.used("0.1", *way)[0], 0.25)
+                share, stats, _ = self.used("0.05", *way)
+                self.assertLess(share, 0.2)
+                self.assertGreater(stats["throttled_ns"], 0, stats)
 
     def test_one(self):
         for way in self.WAYS:

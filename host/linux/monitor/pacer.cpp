@@ -29,7 +29,8 @@ bool Pacer::measure(u64 now, u64 used) {
            spent = used > last_used_ ? static_cast<double>(used - last_used_) : 0;
     last_ = now;
     last_used_ = used;
-    credit_ = std::min(credit_ + share_ * elapsed - spent, fill_);
+    // Twice what is needed to go on: what came in while nobody looked is not lost.
+    credit_ = std::min(credit_ + share_ * elapsed - spent, 2 * fill_);
     // Nearly nothing counts as nothing: there would be a look for each microsecond that is left.
     if (running_ && credit_ < 0.05 * fill_) {
         running_ = false;
