@@ -99,6 +99,11 @@ struct Calls {
     Err (*DkFrameBufferExport)(u64 address, u32 width, u32 height, u32 stride, Handle* frame_buffer);
     Err (*DkFrameBufferNotifyUpdate)(Handle frame_buffer, u32 x, u32 y, u32 width, u32 height);
     Err (*DkDebugStringPrint)(const char* text, u64 size);
+
+    // Later additions.
+    /// Fills `buffer` with ListRecords from `*cookie` (0 first) on; `*cookie` 0: that was all.
+    Err (*DkStreamList)(const char* uri, u32 options, u64* cookie, void* buffer, u64 size, u64* actual,
+                        Attributes* attributes);
 };
 
 inline constexpr u64 kNoOffset = ~0ull;

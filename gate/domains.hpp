@@ -97,6 +97,9 @@ inline constexpr Member kExternal[] = {
     {"continue", kExternalContinue},   {"stop", kExternalStop},           {"profile_timer", kExternalProfileTimer},
     {"deaths", kExternalDeaths}};
 
+inline constexpr Member kList[] = {
+    {"below", kListBelow}, {"whole", kListWhole}, {"attributes", kListAttributes}, {"few", kListFew}};
+
 constexpr u64 mask_of(std::span<const Member> members) {
     u64 mask = 0;
     for (const Member& member : members) mask |= member.value;
@@ -139,6 +142,7 @@ inline constexpr DomainInfo kDomains[] = {
     domain::one_of(Domain::clock, "Clock", domain::kClocks),
     domain::one_of(Domain::timer_kind, "TimerKind", domain::kTimers),
     domain::flags(Domain::external, "ExternalRequest", domain::kExternal),
+    domain::flags(Domain::list_options, "ListOptions", domain::kList),
     {Domain::permission_bits, "permission bits", Scale::number, 07777, {}},
 };
 inline constexpr usize kDomainCount = sizeof(kDomains) / sizeof(kDomains[0]);

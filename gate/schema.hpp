@@ -91,6 +91,7 @@ enum class Domain : u8 {
     clock,
     timer_kind,
     external,
+    list_options,
     permission_bits,  ///< POSIX mode, 0-07777
 };
 

@@ -159,6 +159,8 @@ enum NameFlags : u32 {
     kNameInside = 1,     ///< with Err::not_found: the name leads into a tree that the guest serves itself; `name` there
     kNameCacheable = 2,  ///< the answer, also a refusal, holds as long as the picoprocess lives
     kNameSynthetic = 4,  ///< a directory that exists only because routes lie below it
+    kNameBare = 8,       ///< as cacheable, and no rule has anything to say below this name: what a whole listing of the
+                         ///< directory lacks does not exist, and below a name that is not found there is nothing
 };
 
 enum AttributeMask : u32 {
@@ -179,6 +181,40 @@ struct DirectoryRecord {
     u8 type;     ///< StreamType
     u8 name_length;
     char name[4];  ///< name_length bytes and a NUL
+};
+
+/// DkStreamList.
+enum ListOptions : u32 {
+    kListBelow = 1,       ///< not its own names: lists of the directories in it, and below them, as many as fit
+    kListWhole = 2,       ///< Err::too_big when the directory is larger than one answer
+    kListAttributes = 4,  ///< with attributes of each name
+    kListFew = 8,         ///< with attributes of each name where there are few names
+};
+inline constexpr u64 kListBuffer = 8192;  ///< bytes that one answer takes at most
+
+/// One record of DkStreamList: a name of the directory, or, with kListedDirectory, the start of another directory's
+/// list. Records are 8-byte aligned and have `size` bytes: this, ListedAttributes with kListedAttributes, the name, a
+/// NUL, with attributes of a symbolic link its target and a NUL.
+struct ListRecord {
+    u64 identity;
+    u64 cookie;  ///< position after this record
+    u16 size;
+    u16 name_length;
+    u16 target_length;
+    u8 type;   ///< StreamType
+    u8 flags;  ///< ListedFlags
+};
+enum ListedFlags : u8 {
+    kListedDirectory = 1,   ///< what follows lies in this directory; its name is relative to the one asked about
+    kListedAttributes = 2,  ///< always with kListedDirectory
+    kListedLarge = 4,       ///< with kListedDirectory: larger than one answer, its list is not here
+};
+/// Fields as in Attributes; what is missing there is as the directory that was asked about has it.
+struct ListedAttributes {
+    u64 size, allocated, volume;
+    u32 mode, links, owner, group;
+    u32 block_size, reserved;
+    Time accessed, modified, changed;
 };
 
 enum class LengthChange : u32 { truncate, allocate, allocate_keep_size, punch_hole, zero_range, collapse, insert };

@@ -69,8 +69,9 @@ enum class CallNumber : u16 {
     DkFrameBufferExport = 60,
     DkFrameBufferNotifyUpdate = 61,
     DkDebugStringPrint = 62,
+    DkStreamList = 63,
 };
-inline constexpr u32 kCallCount = 62;
+inline constexpr u32 kCallCount = 63;
 
 namespace generated {
 
@@ -138,7 +139,8 @@ inline constexpr u16 kFirstRule[] = {
     173,  // DkFrameBufferExport
     178,  // DkFrameBufferNotifyUpdate
     183,  // DkDebugStringPrint
-    185,
+    185,  // DkStreamList
+    192,
 };
 
 inline constexpr ArgumentRule kArgumentRules[] = {
@@ -327,6 +329,13 @@ inline constexpr ArgumentRule kArgumentRules[] = {
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkFrameBufferNotifyUpdate: height
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkDebugStringPrint: text
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkDebugStringPrint: size
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamList: uri
+    {0, static_cast<Right>(0), false, ValueRule::mask, 15},  // DkStreamList: options
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamList: cookie
+    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamList: buffer
+    {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamList: size
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamList: actual
+    {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamList: attributes
 };
 
 inline constexpr u32 kErrors[] = {
@@ -393,6 +402,7 @@ inline constexpr u32 kErrors[] = {
     33554673u,  // DkFrameBufferExport
     33554463u,  // DkFrameBufferNotifyUpdate
     33u,  // DkDebugStringPrint
+    39085433u,  // DkStreamList
 };
 
 inline constexpr u64 kUnsupportedOnLinux = 4043951024761733120ull;
@@ -461,6 +471,7 @@ inline constexpr const char* kCallNames[] = {
     "DkFrameBufferExport",
     "DkFrameBufferNotifyUpdate",
     "DkDebugStringPrint",
+    "DkStreamList",
 };
 
 }  // namespace generated

@@ -14,6 +14,10 @@ struct ChannelCreateResult {
     Handle client{};
     Handle server{};
 };
+struct StreamListResult {
+    u64 actual{};
+    Attributes attributes{};
+};
 
 /// Thin wrappers; each is one call through the gate. See docs/gate.md.
 class Client {
@@ -415,6 +419,13 @@ public:
         Err error = calls_->DkDebugStringPrint(text, size);
         if (error != Err::ok) return Failure{error};
         return {};
+    }
+    /// Names of a directory and attributes of what they name, with `.
+    Res<StreamListResult> stream_list(const char* uri, u32 options, u64* cookie, void* buffer, u64 size) const {
+        StreamListResult result;
+        Err error = calls_->DkStreamList(uri, options, cookie, buffer, size, &result.actual, &result.attributes);
+        if (error != Err::ok) return Failure{error};
+        return result;
     }
 
 private:

@@ -191,6 +191,13 @@ inline constexpr Argument kArguments[] = {
     {Make::number, 0, 18446744073709551615ull},  // DkFrameBufferNotifyUpdate: height
     {Make::pointer, 0, 18446744073709551615ull},  // DkDebugStringPrint: text
     {Make::number, 0, 18446744073709551615ull},  // DkDebugStringPrint: size
+    {Make::uri, 0, 18446744073709551615ull},  // DkStreamList: uri
+    {Make::flags, 0, 15ull},  // DkStreamList: options
+    {Make::pointer, 0, 18446744073709551615ull},  // DkStreamList: cookie
+    {Make::buffer, 0, 18446744073709551615ull},  // DkStreamList: buffer
+    {Make::number, 0, 18446744073709551615ull},  // DkStreamList: size
+    {Make::pointer, 0, 18446744073709551615ull},  // DkStreamList: actual
+    {Make::pointer, 0, 18446744073709551615ull},  // DkStreamList: attributes
 };
 
 }  // namespace postern::gate::fuzz

@@ -139,6 +139,12 @@ inline constexpr Name kNames21[] = {
     {"profile_timer", 2048},
     {"deaths", 4096},
 };
+inline constexpr Name kNames22[] = {
+    {"below", 1},
+    {"whole", 2},
+    {"attributes", 4},
+    {"few", 8},
+};
 
 inline constexpr Names kNames[] = {
     {nullptr, 0, false},
@@ -163,6 +169,7 @@ inline constexpr Names kNames[] = {
     {kNames19, 9, false},
     {kNames20, 3, false},
     {kNames21, 13, true},
+    {kNames22, 4, true},
     {nullptr, 0, false},
 };
 
@@ -241,7 +248,7 @@ inline constexpr Argument kArguments[] = {
     {"result", Shape::address, 1, 0, 0, -1},
     {"uri", Shape::string, 0, 0, 0, -1},
     {"access", Shape::number, 0, 0, 7, -1},
-    {"mode", Shape::octal, 0, 0, 22, -1},
+    {"mode", Shape::octal, 0, 0, 23, -1},
     {"create", Shape::number, 0, 0, 8, -1},
     {"options", Shape::number, 0, 0, 9, -1},
     {"stream", Shape::handle_pointer, 1, 0, 0, -1},
@@ -352,6 +359,13 @@ inline constexpr Argument kArguments[] = {
     {"height", Shape::number, 0, 0, 0, -1},
     {"text", Shape::bytes, 0, 0, 0, 1},
     {"size", Shape::number, 0, 0, 0, -1},
+    {"uri", Shape::string, 0, 0, 0, -1},
+    {"options", Shape::number, 0, 0, 22, -1},
+    {"cookie", Shape::u64_pointer, 0, 1, 0, -1},
+    {"buffer", Shape::address, 1, 0, 0, 4},
+    {"size", Shape::number, 0, 0, 0, -1},
+    {"actual", Shape::u64_pointer, 1, 0, 0, -1},
+    {"attributes", Shape::address, 1, 0, 0, -1},
 };
 
 inline constexpr const char* kErrorNames[] = {

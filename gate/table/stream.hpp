@@ -205,6 +205,22 @@ inline constexpr Call kStreamCalls[] = {
              "Immutable routes accept the watch and never report.") +
         needed("Without it a program that follows a log or a source tree must ask again and again, and the library "
                "OS could not offer inotify for files that others change."),
+
+    call(63, "DkStreamList", Group::stream) + uri("uri", "a directory on an immutable route") +
+        in32("options", "what is wanted besides names", Domain::list_options, Unit::bits) +
+        in_out(Type::u64_pointer, "cookie", "0: from the start, or as DkStreamEnumerateChildren; then where to go on, 0: that was all") +
+        bytes_out("buffer", "size", "ListRecords, aligned to 8 bytes") +
+        in64("size", "bytes that the buffer takes, at least kListBuffer", Unit::bytes) + kActualParam +
+        out(Type::attributes, "attributes", "what DkStreamAttributesQuery would say of the directory") +
+        reason::kName + fails(Err::too_big, "whole was asked and the directory is larger than one answer") +
+        docs("Names of a directory and attributes of what they name, with `.` and `..`, without opening anything. Only "
+             "directories whose names all come from one provider and do not change are listed so, others are "
+             "`unsupported`. With below the directories in it are listed from the cookie on, each followed by those "
+             "below it, in the order in which a program walks through them; each list is whole, and any may be "
+             "missing.") +
+        needed("DkStreamEnumerateChildren lists through a handle, and tells of an object only its type: reading a tree "
+               "costs a name, a handle and a question for each object in it. One answer here saves some thirty "
+               "questions, and what is not in it needs none."),
 };
 
 }  // namespace postern::gate::schema

@@ -58,7 +58,11 @@ enum class Ask : u32 {
            ///< Advisory and known to the family alone; ends with the process
     list,  ///< directory name, size: position (0 first) -> gate::DirectoryRecords in `names` (text_length
            ///< bytes), value: next position, kReplyMore. See kReplyOverlay
+    tree,  ///< DkStreamList. Directory name, options: gate::ListOptions, size: cookie -> gate::ListRecords in `names`
+           ///< (text_length bytes), behind them a NUL and the canonical name (second_length), value: next cookie,
+           ///< attributes. After errors `names` has the canonical name, as for other requests
 };
+inline constexpr u32 kAskCount = 18;
 
 enum StreamKind : u8 {
     kStreamInherit = 0,  ///< the family's own standard stream of that number
@@ -82,6 +86,7 @@ enum ReplyFlags : u32 {
                            ///< the library OS serves itself; `names` has the path to resolve there
     kReplyMore = 16,       ///< Ask::list: call again with `size` = `value`
     kReplyStream = 32,     ///< the descriptor is a standard stream
+    kReplyBare = 64,       ///< gate::kNameBare, where the answer may be kept
 };
 inline constexpr u8 kListHidden = 255;
 

@@ -223,10 +223,10 @@ void HostFile::close_local() {
     g_gate->DkObjectClose(handle_);
 }
 
-bool visit_record(const gate::DirectoryRecord& record, DirectoryVisitor& visitor) {
-    u8 type = static_cast<u8>(type_bits(static_cast<gate::StreamType>(record.type)) >> 12);
-    if (record.type == static_cast<u8>(gate::StreamType::unknown)) type = 0;
-    return visitor.entry({record.name, record.name_length}, record.identity, type, record.cookie);
+bool visit_name(std::string_view name, u64 identity, u8 type, u64 next, DirectoryVisitor& visitor) {
+    bool unknown = type == static_cast<u8>(gate::StreamType::unknown);
+    u8 shown = unknown ? u8{0} : static_cast<u8>(type_bits(static_cast<gate::StreamType>(type)) >> 12);
+    return visitor.entry(name, identity, shown, next);
 }
 
 HostDirectory::HostDirectory(gate::Handle handle, const gate::Attributes& attributes)
@@ -276,7 +276,8 @@ Res<void> HostDirectory::visit_directory(Thread&, u64 position, DirectoryVisitor
         for (u64 at = 0; at + sizeof(gate::DirectoryRecord) <= actual;) {
             const auto& record = *reinterpret_cast<const gate::DirectoryRecord*>(buffer + at);
             if (record.size == 0) break;
-            if (!visit_record(record, visitor)) return {};
+            std::string_view name{record.name, record.name_length};
+            if (!visit_name(name, record.identity, record.type, record.cookie, visitor)) return {};
             at += record.size;
         }
     }

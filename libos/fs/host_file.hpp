@@ -55,8 +55,8 @@ private:
     const KnownName* name_ = nullptr;
 };
 
-/// One record of a directory as visitors get it. False: the visitor has enough.
-bool visit_record(const gate::DirectoryRecord& record, DirectoryVisitor& visitor);
+/// One name of a directory as visitors get it; `type` is a gate::StreamType. False: the visitor has enough.
+bool visit_name(std::string_view name, u64 identity, u8 type, u64 next, DirectoryVisitor& visitor);
 
 /// Without a handle when it was opened by its listing.
 class HostDirectory final : public File {

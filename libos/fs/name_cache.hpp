@@ -2,16 +2,38 @@
 // What the host answered about names on immutable routes, kept for the whole family.
 //
 // Only answers that the gate calls cacheable enter, refusals among them, so nothing ever needs to be taken out: the
-// table is read without a lock, and grows until its limit.
+// table is read without a lock, and grows until its limit. Listings of directories (listing.hpp) answer, too, for the
+// names that they have and for those that they lack.
 #pragma once
+
+#include <string_view>
 
 #include "libos/errno.hpp"
 #include "libos/gate.hpp"
 
 namespace postern::libos {
 
-struct KnownName;
 struct Listing;
+
+/// One answer. It stays for ever.
+struct KnownName {
+    KnownName* next;
+    u32 hash;        ///< of the path
+    u32 options;     ///< kOpenNoFollow or 0
+    bool either;     ///< no link is involved: the answer is the same with both options
+    gate::Err error;
+    u32 path_length;
+    u32 name_at;     ///< where in `text` the canonical name begins
+    gate::Attributes attributes;
+    mutable bool large;              ///< too large a directory for being listed in one answer
+    mutable const Listing* listing;  ///< of the directory; atomic
+    char text[8];                    ///< path, NUL, and unless that is all the canonical name, NUL, target, NUL
+
+    std::string_view name() const { return {text + name_at, attributes.name_length}; }
+    bool is_directory() const {
+        return error == gate::Err::ok && attributes.type == gate::StreamType::directory;
+    }
+};
 
 /// Once, before the first fork.
 Res<void> name_cache_initialize();
@@ -20,15 +42,23 @@ Res<void> name_cache_initialize();
 gate::Err query_name(const char* uri, u32 options, gate::Attributes& answer);
 /// A refusal that is known without asking, for opening what exists: Err::ok when nothing is known.
 gate::Err known_refusal(const char* uri, u32 options, gate::Attributes& answer);
-/// The entry of a name that leads to something on the host; null when nothing is known. It stays for ever.
+/// The entry of a `file:` name (without the scheme), a refusal or not; null when nothing is known.
+const KnownName* find_name(std::string_view path, u32 options);
+/// As above, of a name that leads to something on the host.
 const KnownName* known_name(const char* uri, u32 options);
 /// The names of the entry's answer, as DkStreamOpen gives them. False: `answer` lends too small a buffer.
 bool known_name_answer(const KnownName& known, gate::Attributes& answer);
-/// Where the listing of a directory is kept (listing.hpp); read and set atomically.
-const Listing*& known_listing(const KnownName& known);
-/// How many bytes all listings that are kept take; changed atomically.
-u64& known_listing_bytes();
 /// Remembers what opening an existing name answered.
 void note_name(const char* uri, u32 options, gate::Err error, const gate::Attributes& answer);
+/// Remembers an answer about `path`, which is canonical and no link; null: the cache is full.
+const KnownName* note_canonical(std::string_view path, gate::Err error, const gate::Attributes& answer);
+/// The table takes no more.
+bool name_cache_full();
+
+/// How many bytes all listings that are kept take; changed atomically.
+u64& known_listing_bytes();
+/// How often names of a directory were asked about one by one: a place for `hash`, perhaps shared with another's.
+u8& questions_about(u32 hash);
+u32 hash_of_name(std::string_view text);
 
 }  // namespace postern::libos

@@ -4,6 +4,7 @@
 #include "libos/inotify/notify.hpp"
 
 #include "base/format.hpp"
+#include "libos/fs/directory_cache.hpp"
 #include "libos/fs/host_file.hpp"
 #include "libos/fs/leases.hpp"
 #include "libos/fs/tmpfs.hpp"
@@ -135,7 +136,11 @@ namespace {
 bool open_known(const char* uri, u32 options, bool directory, gate::Attributes& answer, KeptHandle& kept) {
     kept = {};
     kept.name = known_name(uri, options);
-    if (listing_of(kept.name) == nullptr && (directory || !handle_cache_take(kept))) return false;
+    if (listing_of(kept.name) == nullptr) {
+        bool other = kept.name != nullptr && (!kept.name->is_directory() || kept.name->large);
+        if (!other && fetch_directory(uri + kScheme)) kept.name = known_name(uri, options);
+        if (listing_of(kept.name) == nullptr && (directory || !handle_cache_take(kept))) return false;
+    }
     if (known_name_answer(*kept.name, answer)) return true;
     if (kept.handle != gate::kNoHandle) handle_cache_give(kept);  // its canonical name is too long for the caller
     kept = {};
@@ -181,6 +186,7 @@ Res<FileRef> open_named(Thread& thread, i32 dirfd, const char* path, u32 flags, 
         gate::Err error = g_gate->DkStreamOpen(at.uri, host_access(flags), mode, how, options, &handle, &answer);
         if (!create && (error == gate::Err::ok || error == gate::Err::not_found)) {
             note_name(at.uri, name_options, error, answer);
+            if (error != gate::Err::ok) note_question(at.uri + kScheme, error, answer);
             if (keeps && error == gate::Err::ok) kept.name = known_name(at.uri, name_options);
         }
         return error;

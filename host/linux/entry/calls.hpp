@@ -85,6 +85,8 @@ Err DkInputEventRead(Handle input, void* buffer, u64 size, u64* actual);
 Err DkFrameBufferExport(u64 address, u32 width, u32 height, u32 stride, Handle* frame_buffer);
 Err DkFrameBufferNotifyUpdate(Handle frame_buffer, u32 x, u32 y, u32 width, u32 height);
 Err DkDebugStringPrint(const char* text, u64 size);
+Err DkStreamList(const char* uri, u32 options, u64* cookie, void* buffer, u64 size, u64* actual,
+                 Attributes* attributes);
 
 /// The table that the library OS gets; with `traced` each call and its result is printed to the trace.
 const gate::Calls* gate_calls(bool traced);

@@ -76,9 +76,8 @@ Err finish(const Opened& opened, Handle* stream) {
     return Err::ok;
 }
 
-/// What the monitor said of the object, and where the name led when the caller lent a buffer for that.
-void hand_over(const Slot& slot, Attributes* attributes) {
-    if (attributes == nullptr) return;
+/// What the monitor said of the object.
+void hand_over_numbers(const Slot& slot, Attributes* attributes) {
     char* name = attributes->name;
     u32 capacity = attributes->name_capacity;
     *attributes = slot.attributes;
@@ -87,7 +86,16 @@ void hand_over(const Slot& slot, Attributes* attributes) {
     attributes->name_length = attributes->target_length = 0;
     attributes->name_flags = (slot.reply_flags & kReplyInside ? u32{gate::kNameInside} : 0) |
                              (slot.reply_flags & kReplySynthetic ? u32{gate::kNameSynthetic} : 0) |
-                             (slot.cache != 0 ? u32{gate::kNameCacheable} : 0);
+                             (slot.cache != 0 ? u32{gate::kNameCacheable} : 0) |
+                             (slot.reply_flags & kReplyBare ? u32{gate::kNameBare} : 0);
+}
+
+/// And where the name led, when the caller lent a buffer for that.
+void hand_over(const Slot& slot, Attributes* attributes) {
+    if (attributes == nullptr) return;
+    hand_over_numbers(slot, attributes);
+    char* name = attributes->name;
+    u32 capacity = attributes->name_capacity;
     u32 length = slot.text_length, target = slot.second_length;
     if (name == nullptr || length >= kMaxPath || target >= kMaxPath || length + 1 > capacity) return;
     if (!writable(name, length + 1 + target + 1 > capacity ? length + 1 : length + 1 + target + 1)) return;
@@ -301,6 +309,40 @@ Err DkStreamAttributesQuery(const char* uri, u32 options, Attributes* attributes
     Err error = request.ring();
     hand_over(request.slot(), attributes);
     return error;
+}
+
+Err DkStreamList(const char* uri, u32 options, u64* cookie, void* buffer, u64 size, u64* actual,
+                 Attributes* attributes) {
+    if (uri == nullptr || cookie == nullptr || buffer == nullptr || actual == nullptr || attributes == nullptr)
+        return Err::bad_address;
+    if (Err e = gate::check_values<CallNumber::DkStreamList>(uri, options, cookie, buffer, size, actual, attributes);
+        e != Err::ok)
+        return e;
+    if (size < gate::kListBuffer || reinterpret_cast<u64>(buffer) % 8 != 0) return Err::bad_argument;
+    if (!writable(buffer, gate::kListBuffer)) return Err::bad_address;
+    std::string_view name{uri, strlen(uri)};
+    if (!starts_with(name, "file:")) return Err::unsupported;
+    Request request{Ask::tree};
+    if (!request.name(name)) return Err::name_too_long;
+    Slot& slot = request.slot();
+    slot.options = options;
+    slot.size = *cookie;
+    if (Err error = request.ring(); error != Err::ok) {
+        hand_over(slot, attributes);
+        return error;
+    }
+    u32 bytes = slot.text_length, length = slot.second_length;
+    if (bytes > gate::kListBuffer || length >= kMaxPath || bytes + 1 + length + 1 > sizeof slot.names) return Err::io;
+    hand_over_numbers(slot, attributes);
+    if (attributes->name != nullptr && length + 1 <= attributes->name_capacity) {
+        if (!writable(attributes->name, length + 1)) return Err::bad_address;
+        memcpy(attributes->name, slot.names + bytes + 1, length + 1);
+        attributes->name_length = length;
+    }
+    memcpy(buffer, slot.names, bytes);
+    *actual = bytes;
+    *cookie = slot.value;
+    return Err::ok;
 }
 
 Err DkStreamAttributesSet(const char* uri, u32 options, u32 mask, const Attributes* attributes) {

@@ -49,7 +49,14 @@ void describe(const Place& place, Names& names, Reply& reply) {
     reply.attributes.rights = static_cast<u32>(place.route->rights);
     reply.attributes.stable = place.route->stable;
     reply.cache = place.route->stable;
-    if (S_ISDIR(place.status.st_mode) && names.overlaid(place.canonical)) reply.flags |= kReplyOverlay;
+    if (S_ISDIR(place.status.st_mode))
+        reply.flags |= names.overlaid(place.canonical) ? u32{kReplyOverlay} : u32{kReplyBare};
+}
+
+void describe_missing(const Place& place, Names& names, Reply& reply) {
+    reply.error = Err::not_found;
+    reply.cache = place.route->stable;
+    if (place.route->stable && !names.overlaid(place.canonical)) reply.flags |= kReplyBare;
 }
 
 void read_target(const Place& place, Reply& reply) {
@@ -107,7 +114,7 @@ bool copy_request(const volatile Slot& slot, Request& request) {
     request.names[request.name_length] = 0;
     request.names[size - 1] = 0;
     if (memchr(request.names, 0, request.name_length) != nullptr) return false;
-    if (static_cast<u32>(ask) > static_cast<u32>(Ask::list)) return false;
+    if (static_cast<u32>(ask) >= kAskCount) return false;
     if (ask != Ask::process_create && memchr(request.second().data(), 0, request.second_length) != nullptr)
         return false;
     request.ask = ask;
@@ -224,10 +231,12 @@ Reply Requests::serve(const Request& request) {
                                        {request.owner, request.options}, request.size, request.value, request.flags);
             break;
         case Ask::list: reply = list(request); break;
+        case Ask::tree: reply = tree(request); break;
         case Ask::none: reply.error = Err::bad_argument; break;
         case Ask::random: reply.error = Err::unsupported; break;
     }
     if (!names_.lasting()) reply.cache = 0;
+    if (reply.cache == 0) reply.flags &= ~u32{kReplyBare};
     if (names_.take_needs_worker() && !names_.in_worker()) {
         reply = Reply{};
         reply.later = true;

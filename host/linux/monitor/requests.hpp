@@ -89,6 +89,7 @@ private:
     Reply process(const Request& request);
     Reply named_pipe(const Request& request);
     Reply list(const Request& request);
+    Reply tree(const Request& request);
     /// Resolves a `file:` URI. Not ok: the reply is complete.
     bool find(std::string_view uri, bool follow, Place& place, Reply& reply);
     bool writable(const Place& place, Reply& reply);

@@ -44,8 +44,7 @@ Reply Requests::open(const Request& request) {
         }
         if (place.kind == PlaceKind::missing) {
             if (request.create == gate::kCreateNever) {
-                reply.error = Err::not_found;
-                reply.cache = place.route->stable;
+                describe_missing(place, names_, reply);
                 return reply;
             }
             reply = create(request, place);
@@ -208,8 +207,7 @@ Reply Requests::attributes(const Request& request) {
     bool follow = (request.options & (gate::kOpenNoFollow | gate::kOpenLink)) == 0;
     if (!find(request.name(), follow, place, reply)) return reply;
     if (place.kind == PlaceKind::missing) {
-        reply.error = Err::not_found;
-        reply.cache = place.route->stable;
+        describe_missing(place, names_, reply);
         return reply;
     }
     describe(place, names_, reply);

@@ -15,6 +15,8 @@ inline constexpr u32 kAllOptions = gate::kOpenNonBlocking | gate::kOpenNoFollow 
 gate::Attributes synthetic_attributes(std::string_view path);
 /// Canonical name, attributes and flags of an object or a synthetic directory.
 void describe(const Place& place, Names& names, Reply& reply);
+/// What is to be said of a name that leads to nothing.
+void describe_missing(const Place& place, Names& names, Reply& reply);
 /// Adds the target of the link that `place` is.
 void read_target(const Place& place, Reply& reply);
 
