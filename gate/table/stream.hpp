@@ -208,11 +208,12 @@ inline constexpr Call kStreamCalls[] = {
 
     call(63, "DkStreamList", Group::stream) + uri("uri", "a directory on an immutable route") +
         in32("options", "what is wanted besides names", Domain::list_options, Unit::bits) +
-        in_out(Type::u64_pointer, "cookie", "0: from the start, or as DkStreamEnumerateChildren; then where to go on, 0: that was all") +
+        in_out(Type::u64_pointer, "cookie",
+               "0: from the start, or as DkStreamEnumerateChildren; then where to go on, 0: that was all") +
         bytes_out("buffer", "size", "ListRecords, aligned to 8 bytes") +
         in64("size", "bytes that the buffer takes, at least kListBuffer", Unit::bytes) + kActualParam +
-        out(Type::attributes, "attributes", "what DkStreamAttributesQuery would say of the directory") +
-        reason::kName + fails(Err::too_big, "whole was asked and the directory is larger than one answer") +
+        out(Type::attributes, "attributes", "what DkStreamAttributesQuery would say of the directory") + reason::kName +
+        fails(Err::too_big, "whole was asked and the directory is larger than one answer") +
         docs("Names of a directory and attributes of what they name, with `.` and `..`, without opening anything. Only "
              "directories whose names all come from one provider and do not change are listed so, others are "
              "`unsupported`. With below the directories in it are listed from the cookie on, each followed by those "

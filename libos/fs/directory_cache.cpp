@@ -14,8 +14,8 @@ namespace {
 
 // Marks of questions_about(): a name that was there counts one, one that was not two.
 constexpr u8 kWorthAsking = 2, kWorthAskingToOpen = 4, kNever = 255;
-constexpr u32 kWalking = 2;             ///< so many directories of one opened are a walk
-constexpr u32 kMostLookedAt = 4096;     ///< names of a directory whose attributes are fetched at all
+constexpr u32 kWalking = 2;          ///< so many directories of one opened are a walk
+constexpr u32 kMostLookedAt = 4096;  ///< names of a directory whose attributes are fetched at all
 constexpr usize kNameMost = 255;
 
 struct Split {
@@ -225,6 +225,37 @@ bool listed_answer(std::string_view path, u32 options, gate::Attributes& answer,
     return true;
 }
 
+usize without_dots(char* path, usize length) {
+    auto dots = [&](usize at) -> usize {  // how many bytes of dots follow the slash at `at`
+        usize end = at + 1;
+        while (end < length && path[end] != '/') ++end;
+        usize size = end - at - 1;
+        return (size == 1 || (size == 2 && path[at + 2] == '.')) && path[at + 1] == '.' ? size : 0;
+    };
+    usize sure = 0;  // up to here there are canonical directories
+    for (usize at = 1; at + 1 < length;) {
+        usize size = path[at] == '/' ? dots(at) : 0;
+        if (size == 0) {
+            ++at;
+            continue;
+        }
+        if (at > sure) {
+            const KnownName* above = find_name({path, at}, 0);
+            if (above == nullptr || !above->is_directory() || !above->either) return length;
+        }
+        usize to = at, from = at + 1 + size;
+        if (size == 2)
+            while (to > 0 && path[--to] != '/') {
+            }
+        if (to == 0 && from == length) return length;  // the root itself
+        memmove(path + to, path + from, length - from + 1);
+        length -= from - to;
+        sure = to;
+        at = to > 0 ? to : 1;
+    }
+    return length;
+}
+
 void note_question(std::string_view path, gate::Err error, const gate::Attributes& answer) {
     Split at;
     if ((answer.name_flags & gate::kNameCacheable) == 0 || (answer.name_flags & gate::kNameInside) != 0) return;
@@ -262,7 +293,7 @@ bool fetch_before_query(std::string_view path) {
         (listing->walked != 0 || listing->opened >= kWalking))
         return fetch_below(*above, record->position);
     u32 asked = __atomic_add_fetch(&listing->asked, 1, __ATOMIC_RELAXED);
-    if (listing->looked != 0 || listing->count > kMostLookedAt || asked <= 2 + listing->count / 16) return false;
+    if (listing->looked != 0 || listing->count > kMostLookedAt || asked <= 2 + listing->count / 32) return false;
     listing->looked = 1;
     fetch_attributes(at.directory, *listing);
     return true;

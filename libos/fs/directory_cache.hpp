@@ -21,6 +21,9 @@ bool fetch_before_query(std::string_view path);
 bool fetch_before_open(std::string_view path);
 /// A directory is about to be opened. True: its listing was fetched, unless some other was in the way.
 bool fetch_directory(std::string_view path);
+/// Takes `.`, and `..` with what it leaves, out of the path where the directories on the way are known to be no links.
+/// The length that is left; it stays NUL-terminated.
+usize without_dots(char* path, usize length);
 /// The host was asked about a name and answered so.
 void note_question(std::string_view path, gate::Err error, const gate::Attributes& answer);
 

@@ -79,9 +79,7 @@ bool named(const ListingRecord& record, std::string_view name) {
     return record.name_length == name.size() && memcmp(record.name, name.data(), name.size()) == 0;
 }
 
-u64 record_size(std::string_view name) {
-    return align_up(offsetof(ListingRecord, name) + name.size() + 1, 8);
-}
+u64 record_size(std::string_view name) { return align_up(offsetof(ListingRecord, name) + name.size() + 1, 8); }
 u64 entry_size(std::string_view target) { return align_up(offsetof(ListedEntry, target) + target.size() + 1, 8); }
 
 /// Room for a listing that will have so many bytes in all.
@@ -246,8 +244,7 @@ void listing_add(const Listing& listing, const u8* from, const u8* end) {
     if (!memory.ok()) return;
     __atomic_add_fetch(&known_listing_bytes(), size, __ATOMIC_RELAXED);
     auto* entry = static_cast<u8*>(memory.value());
-    for (const u8* at = from; const auto* record = list_record(at, end, attributes, name, target);
-         at += record->size) {
+    for (const u8* at = from; const auto* record = list_record(at, end, attributes, name, target); at += record->size) {
         const ListingRecord* kept = attributes != nullptr ? listing_find(listing, name) : nullptr;
         if (kept == nullptr || kept->identity != record->identity || kept->type != record->type ||
             listed_entry(*kept) != nullptr)

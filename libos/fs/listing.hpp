@@ -40,11 +40,11 @@ struct Listing {
     bool whole;          ///< names that it lacks do not exist
     mutable u32* index;  ///< made when it is needed (atomic): offsets of records plus 1, by name
     // What programs do with the directory, for those who decide what to fetch ahead. Counts may be lost.
-    mutable u32 asked;        ///< names in it that were asked about one by one
-    mutable u32 opened;       ///< directories in it that were opened
-    mutable u8 walked;        ///< a program walks through the tree that this is a part of
-    mutable u8 looked;        ///< the attributes were fetched
-    u8 records[];             ///< ListingRecord, each `size` long
+    mutable u32 asked;   ///< names in it that were asked about one by one
+    mutable u32 opened;  ///< directories in it that were opened
+    mutable u8 walked;   ///< a program walks through the tree that this is a part of
+    mutable u8 looked;   ///< the attributes were fetched
+    u8 records[];        ///< ListingRecord, each `size` long
 };
 
 /// Of a directory that was read before; null when it was not.

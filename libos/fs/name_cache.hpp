@@ -18,21 +18,19 @@ struct Listing;
 /// One answer. It stays for ever.
 struct KnownName {
     KnownName* next;
-    u32 hash;        ///< of the path
-    u32 options;     ///< kOpenNoFollow or 0
-    bool either;     ///< no link is involved: the answer is the same with both options
+    u32 hash;     ///< of the path
+    u32 options;  ///< kOpenNoFollow or 0
+    bool either;  ///< no link is involved: the answer is the same with both options
     gate::Err error;
     u32 path_length;
-    u32 name_at;     ///< where in `text` the canonical name begins
+    u32 name_at;  ///< where in `text` the canonical name begins
     gate::Attributes attributes;
     mutable bool large;              ///< too large a directory for being listed in one answer
     mutable const Listing* listing;  ///< of the directory; atomic
     char text[8];                    ///< path, NUL, and unless that is all the canonical name, NUL, target, NUL
 
     std::string_view name() const { return {text + name_at, attributes.name_length}; }
-    bool is_directory() const {
-        return error == gate::Err::ok && attributes.type == gate::StreamType::directory;
-    }
+    bool is_directory() const { return error == gate::Err::ok && attributes.type == gate::StreamType::directory; }
 };
 
 /// Once, before the first fork.

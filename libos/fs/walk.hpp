@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/memory.hpp"
+#include "libos/fs/directory_cache.hpp"
 #include "libos/fs/inode.hpp"
 #include "libos/fs/name_cache.hpp"
 #include "libos/fs/path.hpp"
@@ -56,6 +57,7 @@ Res<bool> ask_host(Thread& thread, Place& place, gate::Attributes& attributes, A
     char name[kPathMax];
     for (;;) {
         if (place.inside) return true;
+        place.length = static_cast<u32>(without_dots(place.uri + kScheme, place.length));
         attributes = {};
         attributes.name = name;
         attributes.name_capacity = sizeof name;

@@ -32,13 +32,18 @@ struct World {
     World() {
         char name[] = "/tmp/postern-fuzz-XXXXXX";
         root = mkdtemp(name);
-        for (const char* directory : {"/rw", "/rw/sub", "/ro"}) mkdir((root + directory).c_str(), 0755);
+        for (const char* directory : {"/rw", "/rw/sub", "/ro", "/still", "/still/sub", "/still/other"})
+            mkdir((root + directory).c_str(), 0755);
         std::ofstream{root + "/ro/file"} << "read only";
         std::ofstream{root + "/secret"} << "secret";
         [[maybe_unused]] int made = symlink("../../secret", (root + "/ro/out").c_str());
         made = symlink("sub", (root + "/rw/link").c_str());
         add("/rw", "/rw", true, core::TargetKind::directory);
         add("/ro", "/ro", false, core::TargetKind::directory);
+        std::ofstream{root + "/still/sub/file"} << "still";
+        made = symlink("../secret", (root + "/still/out").c_str());
+        add("/still/sub/rw", "/rw", true, core::TargetKind::directory);
+        add("/still", "/still", false, core::TargetKind::directory, true);
         add("/tmp", "", true, core::TargetKind::memory);
         names = std::make_unique<Names>(table, false);
         requests = std::make_unique<Requests>(*names, family, 1 << 20);
@@ -47,7 +52,8 @@ struct World {
         std::error_code error;
         std::filesystem::remove_all(root, error);
     }
-    void add(std::string_view path, const std::string& place, bool writable, core::TargetKind kind) {
+    void add(std::string_view path, const std::string& place, bool writable, core::TargetKind kind,
+             bool stable = false) {
         core::Route route;
         route.scheme = "file";
         route.path = path;
@@ -57,6 +63,7 @@ struct World {
         route.target.name = kind == core::TargetKind::directory ? std::string_view{targets.back()} : "";
         route.rights = gate::Right::read | gate::Right::execute;
         if (writable) route.rights = route.rights | gate::Right::write | gate::Right::change;
+        route.stable = stable;
         route.origin = "fuzz";
         if (!table.add(route).ok()) abort();
     }
@@ -80,7 +87,9 @@ void check(const World& world, const Reply& reply) {
     if (length <= 0 || place[0] != '/') return;
     std::string_view path{place, static_cast<usize>(length)};
     if (path == "/dev/null" || path.starts_with("/memfd:")) return;
-    if (!path.starts_with(world.root + "/rw") && !path.starts_with(world.root + "/ro")) abort();
+    if (!path.starts_with(world.root + "/rw") && !path.starts_with(world.root + "/ro") &&
+        !path.starts_with(world.root + "/still"))
+        abort();
     int mode = fcntl(reply.first_fd.get(), F_GETFL);
     if (path.starts_with(world.root + "/ro") && (mode & O_ACCMODE) != O_RDONLY) abort();
 }
@@ -94,7 +103,7 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, size_t size) {
     while (size >= 24) {
         slot = Slot{};
         slot.owner = 1 + data[0] % 4;
-        slot.ask = static_cast<Ask>(data[1] % 20);
+        slot.ask = static_cast<Ask>(data[1] % (kAskCount + 1));
         slot.access = data[2];
         slot.mode = data[3] | u32{data[4]} << 8;
         slot.create = data[5] % 4;
@@ -127,6 +136,10 @@ extern "C" int LLVMFuzzerTestOneInput(const u8* data, size_t size) {
         }
         Reply reply = world.requests->serve(request);
         check(world, reply);
+        // Another rule lies below the rest of the directories that do not change.
+        if (request.ask == Ask::tree && reply.error == gate::Err::ok &&
+            (reply.text.size() > gate::kListBuffer || !reply.second.starts_with("/still/other")))
+            abort();
         write_reply(slot, reply);
     }
     for (int process = 1; process < 5; ++process) world.requests->ended(process);

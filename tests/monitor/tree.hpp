@@ -52,7 +52,7 @@ class Table {
 public:
     core::RouteTable& table() { return table_; }
     void add(std::string_view path, std::string_view host, bool writable = false,
-             core::TargetKind kind = core::TargetKind::directory, bool link = false) {
+             core::TargetKind kind = core::TargetKind::directory, bool link = false, bool stable = false) {
         core::Route route;
         route.scheme = "file";
         route.path = path;
@@ -60,6 +60,7 @@ public:
         route.target.kind = kind;
         route.target.name = host;
         route.target.link = link;
+        route.stable = stable;
         route.rights = gate::Right::read | gate::Right::execute;
         if (writable) route.rights = route.rights | gate::Right::write | gate::Right::change;
         route.origin = "test";

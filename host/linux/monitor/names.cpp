@@ -15,15 +15,15 @@ using gate::Err;
 namespace {
 
 constexpr int kMaxLinks = 40;  // as Linux
-/// No `.`, `..`, empty component or trailing slash: can be matched as it is.
+/// No `.`, `..`, empty or overlong component or trailing slash: can be matched as it is.
 bool plain(std::string_view path) {
     if (path.size() == 1) return true;
     usize start = 1;
     for (usize i = 1; i <= path.size(); ++i) {
         if (i < path.size() && path[i] != '/') continue;
         usize length = i - start;
-        if (length == 0 || (path[start] == '.' && (length == 1 || (length == 2 && path[start + 1] == '.'))))
-            return false;
+        if (length == 0 || length > 255) return false;
+        if (path[start] == '.' && (length == 1 || (length == 2 && path[start + 1] == '.'))) return false;
         start = i + 1;
     }
     return true;

@@ -19,8 +19,8 @@ using gate::StreamType;
 namespace {
 
 constexpr u32 kAllListOptions = gate::kListBelow | gate::kListWhole | gate::kListAttributes | gate::kListFew;
-constexpr u32 kMostDirectories = 64;   ///< in one answer
-constexpr usize kFewNames = 24;        ///< so many are looked at without being asked about
+constexpr u32 kMostDirectories = 64;       ///< in one answer
+constexpr usize kFewNames = 24;            ///< so many are looked at without being asked about
 constexpr i64 kLargeDirectory = 48 << 10;  ///< st_size from which a directory is taken for too big without reading it
 
 struct HostRecord {
