@@ -4,6 +4,8 @@
 #include "libos/fs/locks.hpp"
 #include "libos/fs/open.hpp"
 #include "libos/fs/tmpfs.hpp"
+#include "libos/inotify/notify.hpp"
+#include "libos/ipc/async.hpp"
 #include "libos/ipc/pipe.hpp"
 #include "libos/process/process.hpp"
 #include "libos/syscall/table.hpp"
@@ -108,36 +110,6 @@ Res<i64> record_lock(Thread& thread, File& file, u32 command, u64 user) {
     return 0;
 }
 
-enum OwnerKind : i32 { kOwnerThread = 0, kOwnerProcess = 1, kOwnerGroup = 2 };
-struct Owner {  // struct f_owner_ex
-    i32 kind, number;
-};
-
-/// Errno::srch when there is nobody of that number; 0: no owner.
-Res<void> set_owner(File& file, const Owner& owner) {
-    if (owner.kind < kOwnerThread || owner.kind > kOwnerGroup || owner.number < 0) return Failure{Errno::inval};
-    if (owner.number != 0) {
-        struct Search {
-            u32 group;
-            bool found;
-        } search{static_cast<u32>(owner.number), false};
-        if (owner.kind == kOwnerGroup)
-            for_each_process(
-                [](Process& process, void* cookie) {
-                    auto& wanted = *static_cast<Search*>(cookie);
-                    wanted.found = wanted.found || process.pgid == wanted.group;
-                },
-                &search);
-        Guard guard{process_table_lock()};
-        if (owner.kind == kOwnerProcess) search.found = find_process(search.group) != nullptr;
-        if (owner.kind != kOwnerGroup && !search.found) search.found = find_thread(search.group) != nullptr;
-        if (!search.found) return Failure{Errno::srch};
-    }
-    file.owner_is_thread = owner.kind == kOwnerThread ? 1 : 0;
-    file.signal_owner = owner.kind == kOwnerGroup ? -owner.number : owner.number;
-    return {};
-}
-
 MemoryFileInode* sealable(File& file) {
     if (file.inode == nullptr || file.inode->device != kTmpfsDevice || (file.inode->mode & kTypeMask) != kTypeRegular)
         return nullptr;
@@ -156,10 +128,11 @@ Res<i64> add_seals(File& file, u32 seals) {
     return 0;
 }
 
-Res<i64> set_flags(File& file, u32 flags) {
-    // O_ASYNC is remembered only: nobody sends the signals (docs/limitations.md).
+Res<i64> set_flags(File& file, u32 fd, u32 flags) {
     constexpr u32 kChangeable = kAsyncFlag | kAppendFlag | kNonBlockFlag | kDirectFlag | kNoAccessTimeFlag;
     if ((file.status_flags & kPathFlag) != 0) return Failure{Errno::badf};
+    if (!file.signals_readiness() && file.host_handle() == gate::kNoHandle) flags &= ~u32{kAsyncFlag};
+    if (((flags ^ file.status_flags) & kAsyncFlag) != 0) TRY(async_set(file, fd, (flags & kAsyncFlag) != 0));
     file.status_flags = (file.status_flags & ~kChangeable) | (flags & kChangeable);
     return 0;
 }
@@ -230,30 +203,22 @@ Res<i64> sys_fcntl(Thread& thread, Arguments arguments) {
         }
         case kSetFd: TRY(files.set_close_on_exec(fd, (argument & 1) != 0)); return 0;
         case kGetFlags: return static_cast<i64>(file->status_flags);
-        case kSetFlags: return set_flags(*file, static_cast<u32>(argument));
+        case kSetFlags: return set_flags(*file, fd, static_cast<u32>(argument));
         case kGetLock:
         case kSetLock:
         case kSetLockWait:
         case kOfdGetLock:
         case kOfdSetLock:
         case kOfdSetLockWait: return record_lock(thread, *file, command, argument);
-        case kSetOwner: {  // remembered; nothing here sends SIGIO
-            i32 owner = static_cast<i32>(argument);
-            if (owner == static_cast<i32>(0x8000'0000)) return Failure{Errno::inval};
-            TRY(set_owner(*file, owner < 0 ? Owner{kOwnerGroup, -owner} : Owner{kOwnerProcess, owner}));
-            return 0;
-        }
+        case kSetOwner: TRY(async_set_owner(*file, static_cast<i32>(argument))); return 0;
         case kGetOwner: return file->signal_owner;
         case kSetOwnerEx: {
-            auto owner = TRY(read_user<Owner>(argument));
-            TRY(set_owner(*file, owner));
+            auto owner = TRY(read_user<AsyncOwner>(argument));
+            TRY(async_set_owner(*file, owner));
             return 0;
         }
         case kGetOwnerEx: {
-            i32 owner = file->signal_owner;
-            TRY(write_user(argument, owner < 0
-                                         ? Owner{kOwnerGroup, -owner}
-                                         : Owner{file->owner_is_thread != 0 ? kOwnerThread : kOwnerProcess, owner}));
+            TRY(write_user(argument, async_owner(*file)));
             return 0;
         }
         case kSetSignal:
@@ -265,6 +230,7 @@ Res<i64> sys_fcntl(Thread& thread, Arguments arguments) {
         case kSetLease:
             TRY(lease_set(thread, *file, static_cast<u32>(arguments[0]), static_cast<u32>(argument)));
             return 0;
+        case kNotify: TRY(directory_notice_set(thread, *file, fd, static_cast<u32>(argument))); return 0;
         case kGetPipeSize: return pipe_get_size(*file);
         case kSetPipeSize: return pipe_set_size(thread, *file, argument);
         case kAddSeals: return add_seals(*file, static_cast<u32>(argument));
@@ -310,8 +276,11 @@ Res<i64> sys_ioctl(Thread& thread, Arguments arguments) {
         }
         case kAsync: {
             i32 on = TRY(read_user<i32>(arguments[2]));
-            if (file->wait_queue() == nullptr && file->host_handle() == gate::kNoHandle) return Failure{Errno::notty};
-            file->status_flags = on != 0 ? file->status_flags | kAsyncFlag : file->status_flags & ~u32{kAsyncFlag};
+            u32 flags = on != 0 ? file->status_flags | kAsyncFlag : file->status_flags & ~u32{kAsyncFlag};
+            if (flags == file->status_flags) return 0;
+            if (!file->signals_readiness() && file->host_handle() == gate::kNoHandle) return Failure{Errno::notty};
+            TRY(async_set(*file.get(), fd, on != 0));
+            file->status_flags = flags;
             return 0;
         }
         case kReadable: {

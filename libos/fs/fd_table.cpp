@@ -4,6 +4,7 @@
 
 #include "base/memory.hpp"
 #include "libos/fs/locks.hpp"
+#include "libos/inotify/notify.hpp"
 #include "libos/process/process.hpp"
 #include "libos/shared/arena.hpp"
 
@@ -64,7 +65,9 @@ void FdTable::destroy() {
     for (u32 fd = 0; fd < high_; ++fd) {
         Slot slot = slots_[fd];
         slots_[fd] = 0;
-        if (slot != 0) file_of(slot)->release();
+        if (slot == 0) continue;
+        if (file_of(slot)->has_directory_notice != 0) directory_notice_drop(*file_of(slot), this);
+        file_of(slot)->release();
     }
     if (slots_ != inline_) arena::release(slots_, capacity_ * sizeof(Slot));
     while (retired_ != nullptr) {
@@ -179,6 +182,8 @@ void FdTable::drop(Slot slot) {
     Process& process = current_process();
     file->descriptor_closed(process);
     if (has_locks_ != 0) locks_descriptor_closed(*this, *file);
+    if (file->has_directory_notice != 0) [[unlikely]]
+        directory_notice_drop(*file, this);
     // A vfork context stands on its parent's handles.
     if (file->has_local != 0 && !shares_picoprocess(process) && !contains(file)) file->close_local();
     file->release();

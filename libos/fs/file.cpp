@@ -8,6 +8,7 @@
 #include "libos/fs/locks.hpp"
 #include "libos/fs/path.hpp"
 #include "libos/inotify/notify.hpp"
+#include "libos/ipc/async.hpp"
 #include "libos/ipc/epoll.hpp"
 #include "libos/shared/arena.hpp"
 
@@ -58,6 +59,10 @@ void File::release() {
     if (__atomic_sub_fetch(&references_, 1, __ATOMIC_SEQ_CST) != 0) return;
     if (announces != 0 && notify_active()) [[unlikely]]
         notify_file(*this, (status_flags & 3) != 0 ? kNotifyCloseWrite : kNotifyCloseNoWrite);
+    if (async != nullptr) [[unlikely]]
+        async_forget(*this);
+    if (has_directory_notice != 0) [[unlikely]]
+        directory_notice_drop(*this, nullptr);
     if (watches != nullptr) [[unlikely]]
         epoll_forget(*this);
     if (has_locks != 0) locks_drop_owner(this);

@@ -90,6 +90,12 @@ public:
     /// null without: always ready.
     virtual WaitQueue* wait_queue() { return nullptr; }
     virtual gate::Handle host_handle() const { return gate::kNoHandle; }
+    /// Does O_ASYNC do anything here? Then wait_queue() is not null.
+    virtual bool signals_readiness() const { return false; }
+    /// O_ASYNC was turned on or off.
+    virtual void async_changed(bool) {}
+    /// Which signals an announcement of `events` is for: bits 1 << AsyncReason. Called with the queue locked.
+    virtual u32 async_reasons(u32 events) const { return (events & kPollIn) != 0 ? 1 << 1 : 0; }
     /// When poll() may change by the passing of time alone (timerfd): a deadline on Clock::monotonic, or kForever.
     virtual u64 ready_at() { return ~0ull; }
     /// Changes whenever an edge-triggered watch of a file without announcements is due again.
@@ -118,13 +124,16 @@ public:
 
     u32 has_local = 0;     ///< not 0: each picoprocess that opened or inherited the file has handles or mappings of it
     i32 signal_owner = 0;  ///< F_SETOWN; negative: a process group
-    u32 owner_is_thread = 0;  ///< F_SETOWN_EX with F_OWNER_TID
-    u32 signal_number = 0;    ///< F_SETSIG
-    u32 counts_mappings = 0;  ///< mapped() wants to know
-    u32 has_lease = 0;        ///< F_SETLEASE (see fs/leases.hpp)
-    u32 announces = 0;        ///< opened by a name: inotify watches hear of its use
-    u32 has_locks = 0;        ///< the description may own locks (see fs/locks.hpp)
-    u32 status_flags = 0;     ///< O_* without creation flags; change with fcntl
+    u32 owner_is_thread = 0;                       ///< F_SETOWN_EX with F_OWNER_TID
+    u32 signal_number = 0;                         ///< F_SETSIG
+    u32 owner_user = 0, owner_effective_user = 0;  ///< of who set the owner
+    u32 has_directory_notice = 0;                  ///< F_NOTIFY
+    struct AsyncWatch* async = nullptr;            ///< O_ASYNC: ipc/async.hpp
+    u32 counts_mappings = 0;                       ///< mapped() wants to know
+    u32 has_lease = 0;                             ///< F_SETLEASE (see fs/leases.hpp)
+    u32 announces = 0;                             ///< opened by a name: inotify watches hear of its use
+    u32 has_locks = 0;                             ///< the description may own locks (see fs/locks.hpp)
+    u32 status_flags = 0;                          ///< O_* without creation flags; change with fcntl
     u64 offset = 0;
     SharedLock offset_lock;
     struct EpollItem* watches = nullptr;  ///< epoll sets that watch this description: ipc/epoll.hpp

@@ -5,6 +5,7 @@
 #include "libos/fs/fd_table.hpp"
 #include "libos/fs/open.hpp"
 #include "libos/fs/tmpfs.hpp"
+#include "libos/ipc/async.hpp"
 #include "libos/proc/settings.hpp"
 #include "libos/process/table.hpp"
 #include "libos/shared/roots.hpp"
@@ -16,7 +17,6 @@ namespace postern::libos {
 namespace {
 
 constexpr u32 kCapabilityLease = 28;
-constexpr i32 kPollMessage = 3, kFromKernel = 0x80;  // POLL_MSG, SI_KERNEL
 
 struct Lease {
     ListLink link;
@@ -85,26 +85,6 @@ void remove(Leases& all, Lease& lease) {
 
 bool in_the_way(const Lease& lease, bool writes) { return lease.type == LockType::write || writes; }
 
-/// Who holds it hears of it: SIGIO, or what F_SETSIG says with the descriptor.
-void tell_holder(i32 owner, u32 signal, u32 fd) {
-    SignalInfo info;
-    info.signal = static_cast<i32>(signal != 0 ? signal : u32{kSigIo});
-    info.code = signal != 0 ? kPollMessage : kFromKernel;
-    if (signal != 0) {
-        info.poll.band = kPollIn | kPollRdNorm | 0x400;  // POLLMSG
-        info.poll.fd = static_cast<i32>(fd);
-    }
-    Guard guard{process_table_lock()};
-    if (owner > 0) {
-        if (Process* process = find_process_locked(static_cast<u32>(owner)); process != nullptr)
-            send_signal(*process, info);
-        return;
-    }
-    ProcessTable& table = process_table();
-    for (Process* process = table.processes.front(); process != nullptr; process = table.processes.next(*process))
-        if (process->pgid == static_cast<u32>(-owner)) send_signal(*process, info);
-}
-
 }  // namespace
 
 LockType lease_get(File& file) {
@@ -150,7 +130,7 @@ Res<void> lease_set(Thread& thread, File& file, u32 fd, u32 type) {
             fresh->fd = fd;
             fresh->type = wanted;
             file.has_lease = 1;
-            if (file.signal_owner == 0) file.signal_owner = static_cast<i32>(thread.process->pid);
+            if (file.signal_owner == 0) async_own(file, *thread.process);
             undoable_push_back(all.lock, all.all, *fresh);
             set_undoable(all.lock, all.count, all.count + 1);
         }
@@ -175,8 +155,6 @@ Res<void> lease_break(Thread& thread, const Place& place, bool writes, bool wait
     Leases& all = *TRY(leases());
     const Inode* inode = place.inode.get();
     for (;;) {
-        i32 owner = 0;
-        u32 signal = 0, fd = 0;
         u64 deadline = 0;
         const File* holder = nullptr;
         {
@@ -203,9 +181,7 @@ Res<void> lease_break(Thread& thread, const Place& place, bool writes, bool wait
                         if (lease->breaking == 0) lease->deadline = now + settings().lease_break_time * 1'000'000'000;
                         lease->breaking = 1;
                         lease->target = target;
-                        owner = lease->file->signal_owner;
-                        signal = lease->file->signal_number;
-                        fd = lease->fd;
+                        async_note(*lease->file, lease->fd, kAsyncMessage);
                     }
                     deadline = lease->deadline;
                     break;
@@ -214,7 +190,6 @@ Res<void> lease_break(Thread& thread, const Place& place, bool writes, bool wait
             }
         }
         if (holder == nullptr) return {};
-        if (owner != 0) tell_holder(owner, signal, fd);
         if (!wait) return Failure{Errno::again};
         auto waited = wait_until(thread, all.changes, kPollIn, deadline, [&] {
             Guard guard{all.lock};

@@ -28,6 +28,7 @@ enum NotifyEvent : u32 {
     kNotifyMoveSelf = 0x800,
     kNotifyIgnored = 0x8000,
     kNotifyOverflow = 0x4000,
+    kNotifyRenamedInside = 0x10000,  ///< from one name of the directory to another: for F_NOTIFY
     kNotifyIsDirectory = 0x40000000,
 };
 
@@ -55,6 +56,11 @@ void notify_renamed(std::string_view from, std::string_view to, Inode* inode, bo
                     Inode* from_directory = nullptr, Inode* to_directory = nullptr);
 /// /proc/PID/fdinfo of an inotify descriptor.
 void notify_describe(File& file, void (*visit)(i32 watch, u64 inode, u32 mask, void* cookie), void* cookie);
+
+/// F_NOTIFY (fcntl(2)) for descriptor `fd` of the calling process; `events` are DN_*, none: an end of it.
+Res<void> directory_notice_set(Thread& thread, File& file, u32 fd, u32 events);
+/// A descriptor of `file` in `owner` is closed. Null: the description ends.
+void directory_notice_drop(File& file, const class FdTable* owner);
 
 inline Res<i64> notify_transfer(File& file, Res<i64> result, u32 events) {
     if (notify_active() && result.ok() && result.value() > 0) [[unlikely]]

@@ -4,6 +4,7 @@
 
 #include "base/memory.hpp"
 #include "libos/fs/tmpfs.hpp"
+#include "libos/ipc/async.hpp"
 #include "libos/proc/settings.hpp"
 #include "libos/shared/roots.hpp"
 
@@ -11,7 +12,7 @@ namespace postern::libos {
 
 namespace {
 
-constexpr u32 kExcludeUnlinked = 0x04000000, kOneShot = 0x80000000;
+constexpr u32 kExcludeUnlinked = 0x04000000;
 constexpr u32 kAlways = kNotifyIgnored | kNotifyOverflow | 0x2000 /* IN_UNMOUNT */;
 constexpr u32 kNamedOnly =
     kNotifyMovedFrom | kNotifyMovedTo | kNotifyCreate | kNotifyDelete;  ///< told to the directory alone
@@ -49,10 +50,16 @@ std::string_view parent_of(std::string_view path, std::string_view& name) {
 }
 
 void tell(NotifyTable& table, Watch& watch, u32 events, u32 cookie, std::string_view name) {
-    const u32 wanted = (watch.mask | kAlways) & events & ~u32{kNotifyIsDirectory};
+    const u32 always = watch.directory == nullptr ? kAlways : 0;
+    const u32 wanted = (watch.mask | always) & events & ~u32{kNotifyIsDirectory};
     if (wanted == 0) return;
+    if (watch.directory != nullptr) {
+        async_note(*watch.directory, watch.fd, kAsyncMessage);
+        if ((watch.mask & kWatchOnce) != 0) watch_leave(table, watch);
+        return;
+    }
     notice_add(table, *watch.instance, watch.id, wanted | (events & kNotifyIsDirectory), cookie, name);
-    if ((watch.mask & kOneShot) == 0) return;
+    if ((watch.mask & kWatchOnce) == 0) return;
     notice_add(table, *watch.instance, watch.id, kNotifyIgnored, 0, {});
     watch_leave(table, watch);
 }
@@ -125,7 +132,10 @@ void watch_enter(NotifyTable& table, Watch& watch) {
         set_undoable(table.lock, of_inode, &watch);
         watch.inode->watched = 1;
     }
-    undoable_push_back(table.lock, watch.instance->watches, watch);
+    if (watch.instance != nullptr)
+        undoable_push_back(table.lock, watch.instance->watches, watch);
+    else
+        undoable_push_back(table.lock, table.directories, watch);
     set_undoable(table.lock, table.watches, table.watches + 1);
 }
 
@@ -226,9 +236,11 @@ void notify_gone(std::string_view path, Inode* inode) {
         while (watch != nullptr && (inode != nullptr ? watch->inode != inode : watch->view() != path))
             watch = inode != nullptr ? watch->next_by_inode : watch->next_by_path;
         if (watch == nullptr) break;
-        if ((watch->mask & kNotifyDeleteSelf) != 0)
-            notice_add(*table, *watch->instance, watch->id, kNotifyDeleteSelf, 0, {});
-        notice_add(*table, *watch->instance, watch->id, kNotifyIgnored, 0, {});
+        if (watch->instance != nullptr) {
+            if ((watch->mask & kNotifyDeleteSelf) != 0)
+                notice_add(*table, *watch->instance, watch->id, kNotifyDeleteSelf, 0, {});
+            notice_add(*table, *watch->instance, watch->id, kNotifyIgnored, 0, {});
+        }
         watch_leave(*table, *watch);
     }
 }
@@ -254,6 +266,9 @@ void notify_renamed(std::string_view from, std::string_view to, Inode* inode, bo
     const u32 kind = directory ? u32{kNotifyIsDirectory} : 0;
     Guard guard{table->lock};
     const u32 cookie = ++table->cookie;
+    std::string_view name;
+    if (parent_of(from, name) == parent_of(to, name))
+        tell_parent(*table, from, from_directory, kNotifyRenamedInside | kind, 0, false);
     tell_parent(*table, from, from_directory, kNotifyMovedFrom | kind, cookie, false);
     tell_parent(*table, to, to_directory, kNotifyMovedTo | kind, cookie, false);
     tell_self(*table, from, inode, kNotifyMoveSelf);

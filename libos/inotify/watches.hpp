@@ -2,17 +2,23 @@
 // Watches, instances and their queues of events: see notify.hpp. One lock guards all of it.
 #pragma once
 
+#include "libos/fs/fd_table.hpp"
 #include "libos/inotify/notify.hpp"
 
 namespace postern::libos {
 
 class InotifyFile;
 
+inline constexpr u32 kWatchOnce = 0x80000000;  ///< IN_ONESHOT
+
 struct Watch {
     ListLink in_instance;
     Watch* next_by_path = nullptr;
-    Watch* next_by_inode = nullptr;  ///< of those with an inode
-    InotifyFile* instance = nullptr;
+    Watch* next_by_inode = nullptr;   ///< of those with an inode
+    InotifyFile* instance = nullptr;  ///< null: for F_NOTIFY, with the three below
+    File* directory = nullptr;        ///< not referenced: it tells when it goes
+    const FdTable* owner = nullptr;
+    u32 fd = 0;
     Inode* inode = nullptr;  ///< not referenced: it tells when it goes
     u64 number = 0;          ///< st_ino, for fdinfo
     char* path = nullptr;
@@ -37,6 +43,7 @@ struct NotifyTable {
     SharedLock lock;
     Watch* by_path[kBuckets] = {};
     Watch* by_inode[kBuckets] = {};
+    List<Watch, &Watch::in_instance> directories;  ///< of F_NOTIFY
     u32 instances = 0;
     u32 cookie = 0;
 };
@@ -54,6 +61,7 @@ public:
     Res<void> stat(Thread& thread, Stat& stat) override;
     u32 poll(Thread&) override { return __atomic_load_n(&count, __ATOMIC_SEQ_CST) != 0 ? kPollIn | kPollRdNorm : 0; }
     WaitQueue* wait_queue() override { return &queue; }
+    bool signals_readiness() const override { return true; }
 
     // Guarded by the table's lock.
     List<Watch, &Watch::in_instance> watches;

@@ -7,6 +7,7 @@
 
 #include "base/memory.hpp"
 #include "libos/ipc/anonymous.hpp"
+#include "libos/ipc/async.hpp"
 #include "libos/ipc/pipe_ring.hpp"
 #include "libos/proc/settings.hpp"
 #include "libos/process/process.hpp"
@@ -98,12 +99,14 @@ public:
         if (writes_) add(pipe_.writers, 1), add(pipe_.writer_opens, 1);
     }
     ~PipeFile() override {
+        bool one_sided;
         {
             Guard guard{pipe_.lock};
             if (reads_) add(pipe_.readers, ~0u);
             if (writes_) add(pipe_.writers, ~0u);
+            one_sided = (pipe_.readers == 0) != (pipe_.writers == 0);
         }
-        pipe_.queue.wake(kEnds);
+        if (one_sided) pipe_.queue.wake(kEnds);
         pipe_release(pipe_);
     }
 
@@ -157,6 +160,16 @@ public:
         return bits;
     }
     WaitQueue* wait_queue() override { return &pipe_.queue; }
+    bool signals_readiness() const override { return true; }
+    void async_changed(bool on) override {
+        if (on && writes_) pipe_.signalled = 1;
+    }
+    u32 async_reasons(u32 events) const override {
+        u32 reasons = 0;
+        if (reads_ && (events & kPollIn) != 0) reasons |= 1u << kAsyncIn;
+        if (writes_ && (events & kPollOut) != 0) reasons |= 1u << kAsyncOut;
+        return reasons;
+    }
     /// /proc/self/fd/N leads to the pipe, whichever end the descriptor is. Unlike a FIFO with a name (which is opened
     /// anew) it does not wait for a partner: that one may have said all and gone.
     Res<FileRef> reopen(Thread& thread, u32 open_flags) override {
@@ -180,7 +193,8 @@ private:
             }
             if (got != 0) {
                 // As Linux: writers hear of it when a whole page has become free.
-                if (room < kPipeBuf && room + got >= kPipeBuf) pipe_.queue.wake(kPollOut | kPollWrNorm);
+                if ((room < kPipeBuf && room + got >= kPipeBuf) || pipe_.signalled != 0)
+                    pipe_.queue.wake(kPollOut | kPollWrNorm);
                 return static_cast<i64>(got);
             }
             if (faulted) return Failure{Errno::fault};
@@ -273,7 +287,7 @@ Res<FileRef> pipe_open_fifo(Thread& thread, Pipe& pipe, u32 open_flags) {
     if (mode == O_WRONLY && !waits && pipe.readers == 0) return Failure{Errno::nxio};
     u32 readers_before = pipe.reader_opens, writers_before = pipe.writer_opens;
     FileRef file = TRY(make_end(pipe, open_flags));
-    pipe.queue.wake(kEnds);
+    pipe.queue.wake(kPollHup);  // for openers: no signal comes of it
     if (mode == O_RDONLY && pipe.writers == 0) {
         if (!waits) {
             static_cast<PipeFile&>(*file).expect_writer();

@@ -37,6 +37,7 @@ public:
     volatile u32 readers = 0, writers = 0;  ///< open descriptions
     volatile u32 reader_opens = 0, writer_opens = 0;  ///< ever opened, modulo 2^32: what open(2) of a FIFO waits for
     u32 references = 1;
+    u32 signalled = 0;  ///< a writer had O_ASYNC: every read is announced
 
 private:
     static constexpr u32 kEmbedded = 16;

@@ -35,7 +35,7 @@ void promote(Endpoint& listener) {
         if (connector->state == SocketState::connecting)
             set_undoable(connector->lock, connector->state, SocketState::connected);
     }
-    connector->queue.wake(kPollOut | kPollWrNorm);
+    connector->queue.wake(kPollOut | kPollWrNorm | kAsyncAlways);
     connector->release();
 }
 

@@ -64,7 +64,7 @@ Res<void> SocketFile::connect_local(Thread& thread, const SocketAddress& address
             set_undoable(mine.lock, mine.peer, target.leak());
         }
         if (old != nullptr) old->release();
-        mine.queue.wake(~0u);
+        mine.queue.wake(kOwnChange);
         return {};
     }
     TRY(check_local(address));
@@ -117,7 +117,7 @@ Res<void> SocketFile::connect_local(Thread& thread, const SocketAddress& address
         if (failed != Errno::ok) return Failure{failed};
         if (!full) {
             listener->queue.wake(kPollIn | kPollRdNorm);
-            mine.queue.wake(~0u);
+            mine.queue.wake(kOwnChange);
             return {};
         }
         if (until == gate::kPoll) return Failure{Errno::again};
@@ -232,7 +232,7 @@ Res<void> SocketFile::connect_tcp(Thread& thread, const SocketAddress& address) 
                 if (mine.state == SocketState::connecting) set_undoable(mine.lock, mine.state, SocketState::connected);
             }
             listener->queue.wake(kPollIn | kPollRdNorm);
-            mine.queue.wake(kPollOut | kPollWrNorm);
+            mine.queue.wake(waiting ? kPollOut | kPollWrNorm : kPollOut | kPollWrNorm | kAsyncAlways);
         }
     }
     if (!waits(0)) {

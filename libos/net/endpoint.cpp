@@ -3,6 +3,7 @@
 #include "libos/net/endpoint.hpp"
 
 #include "libos/fs/inode.hpp"
+#include "libos/ipc/async.hpp"
 #include "libos/net/names.hpp"
 #include "libos/shared/arena.hpp"
 
@@ -162,6 +163,22 @@ u32 Endpoint::poll() {
     return bits;
 }
 
+u32 Endpoint::async_reasons(u32 events) const {
+    if (events == kOwnChange) return 0;
+    if (events == ~0u) {
+        if (__atomic_load_n(&error, __ATOMIC_ACQUIRE) != 0) return 1u << kAsyncError;
+        const u64 shut = __atomic_load_n(&shut_bits, __ATOMIC_ACQUIRE);
+        if ((shut & kShutBoth) == kShutBoth) return 1u << kAsyncHangup;
+        return (shut & kShutReceive) != 0 ? 1u << kAsyncIn : 0;
+    }
+    u32 reasons = 0;
+    if ((events & kPollPri) != 0) reasons |= 1u << kAsyncPriority;
+    if ((events & kPollIn) != 0) reasons |= 1u << kAsyncIn;
+    if ((events & kPollOut) != 0) reasons |= 1u << kAsyncOut;
+    if ((events & kPollErr) != 0) reasons |= 1u << kAsyncError;
+    return reasons;
+}
+
 // Ends -----------------------------------------------------------------------------------------------------------
 
 void Endpoint::close(bool reset_peer) {
@@ -250,7 +267,7 @@ void Endpoint::shut(u64 bits) {
         if (has_connections()) other = peer;
         if (other != nullptr) other->reference();
     }
-    queue.wake(~0u);
+    queue.wake(kOwnChange);
     room.wake(~0u);
     if (other == nullptr) return;
     u64 theirs = 0;
@@ -299,7 +316,7 @@ void Endpoint::disconnect(bool forget_name) {
         }
         other->release();
     }
-    queue.wake(~0u);
+    queue.wake(kOwnChange);
     room.wake(~0u);
     while (waiting != nullptr) {
         Endpoint* next = waiting->next_pending;

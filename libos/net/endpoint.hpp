@@ -20,6 +20,9 @@ enum class SocketType : u32 { stream = 1, datagram = 2, packet = 5 };
 
 enum class SocketState : u64 { fresh, listening, connecting, connected, closed };
 
+/// Announced by an end that changed itself: everybody looks, but no signal is sent.
+inline constexpr u32 kOwnChange = 0xffff;
+
 enum ShutBits : u64 {
     kShutReceive = 1,  ///< nothing more comes
     kShutSend = 2,     ///< nothing more may be sent
@@ -59,6 +62,8 @@ public:
 
     /// PollBits that hold now.
     u32 poll();
+    /// As File::async_reasons.
+    u32 async_reasons(u32 events) const;
     /// Takes the pending error (SO_ERROR).
     Errno take_error() { return static_cast<Errno>(__atomic_exchange_n(&error, 0, __ATOMIC_SEQ_CST)); }
     void set_error(Errno value) { __atomic_store_n(&error, static_cast<u64>(value), __ATOMIC_SEQ_CST); }
@@ -79,8 +84,9 @@ public:
     Endpoint* hold_peer();
 
     SharedLock lock;
-    WaitQueue queue;  ///< readiness of this end
-    WaitQueue room;   ///< those who wait to get something into this end: connectors, senders of datagrams
+    WaitQueue queue;       ///< readiness of this end. ~0: the other end changed the state
+    File* file = nullptr;  ///< who has it open; `lock`
+    WaitQueue room;        ///< those who wait to get something into this end: connectors, senders of datagrams
     SocketState state = SocketState::fresh;
     u64 shut_bits = 0;
     u64 closed = 0;  ///< no file any more

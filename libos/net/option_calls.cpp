@@ -156,7 +156,7 @@ Res<i64> set_socket_option(Thread& thread, Arguments arguments, Endpoint& endpoi
             if (!sends && size < 2304 * 2) size = 2304;
             (sends ? options.send_buffer : options.receive_buffer) = size;
             options.buffers_chosen = 1;
-            endpoint.queue.wake(~0u);
+            endpoint.queue.wake(kOwnChange);
             return 0;
         }
         case SO_LINGER: {

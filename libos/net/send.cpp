@@ -106,6 +106,7 @@ Res<i64> SocketFile::send_urgent(Thread& thread, Bytes& bytes, const SendRequest
         if (other->closed == 0) {
             set_undoable(other->lock, other->urgent_byte, u64{byte});
             set_undoable(other->lock, other->urgent, u64{1});
+            if (other->file != nullptr) async_note_urgent(*other->file);
             other->append(*message);
             message = nullptr;
         }
@@ -189,6 +190,7 @@ Res<i64> SocketFile::send_connected(Thread& thread, Bytes& bytes, const SendRequ
             if (done >= size) break;
             continue;
         }
+        async_room_wanted(*this);
         if (until == gate::kPoll) {
             failed = Errno::again;
             break;

@@ -75,6 +75,7 @@ Res<i64> SocketFile::send_local_datagram(Thread& thread, Bytes& bytes, const Sen
                 other.append(*message);
         }
         if (!crowded && !full) break;
+        async_room_wanted(*this);
         if (until == gate::kPoll) {
             failed = Errno::again;
             break;

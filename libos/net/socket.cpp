@@ -77,7 +77,8 @@ Res<i64> SocketFile::ioctl(Thread& thread, u32 request, u64 argument) {
         }
         case FIOSETOWN:
         case SIOCSPGRP: {
-            signal_owner = TRY(read_user<i32>(argument));
+            i32 owner = TRY(read_user<i32>(argument));
+            TRY(async_set_owner(*this, owner));
             return 0;
         }
         case FIOGETOWN:

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "libos/ipc/anonymous.hpp"
+#include "libos/ipc/async.hpp"
 #include "libos/net/endpoint.hpp"
 
 namespace postern::libos {
@@ -33,8 +34,15 @@ struct Received {
 class SocketFile final : public File {
 public:
     /// Takes over a reference to the endpoint.
-    SocketFile(Endpoint& endpoint, u32 flags) : endpoint_{endpoint} { status_flags = flags; }
+    SocketFile(Endpoint& endpoint, u32 flags) : endpoint_{endpoint} {
+        status_flags = flags;
+        endpoint_.file = this;
+    }
     ~SocketFile() override {
+        {
+            Guard guard{endpoint_.lock};
+            endpoint_.file = nullptr;
+        }
         if (lent_ == 0) endpoint_.close();
     }
 
@@ -47,8 +55,14 @@ public:
     Res<i64> read_kernel(Thread& thread, void* buffer, u64 size, u64) override;
     Res<void> stat(Thread& thread, Stat& stat) override;
     Res<i64> ioctl(Thread&, u32 request, u64 argument) override;
-    u32 poll(Thread&) override { return endpoint_.poll(); }
+    u32 poll(Thread&) override {
+        const u32 bits = endpoint_.poll();
+        if ((bits & kPollOut) == 0) async_room_wanted(*this);
+        return bits;
+    }
     WaitQueue* wait_queue() override { return &endpoint_.queue; }
+    bool signals_readiness() const override { return true; }
+    u32 async_reasons(u32 events) const override { return endpoint_.async_reasons(events); }
 
     /// Blocking as the description and MSG_DONTWAIT say; Errno::pipe comes with SIGPIPE where Linux sends it.
     Res<i64> send(Thread& thread, Bytes& bytes, const SendRequest& request);

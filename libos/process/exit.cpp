@@ -3,6 +3,7 @@
 #include "libos/aio/calls.hpp"
 #include "libos/fs/fd_table.hpp"
 #include "libos/fs/path.hpp"
+#include "libos/ipc/async.hpp"
 #include "libos/memory/space.hpp"
 #include "libos/mqueue/queue.hpp"
 #include "libos/process/calls.hpp"
@@ -88,6 +89,7 @@ void give_back(Process& process, bool killed) {
     if (!context) process.space->abandon();
     if (process.uses != 0) give_back(process, false);
     process.files->release();
+    async_send_noted(thread);  // to who waits at the other ends of its files
     process.fs->release();
     if (process.timers != nullptr) destroy_timers(process.timers);
     process.files = nullptr;

@@ -40,6 +40,7 @@ enum Attention : u32 {
     kAttentionSignal = 1,    ///< signals may have become deliverable
     kAttentionStop = 2,      ///< the process is stopped (job control)
     kAttentionCpuClock = 8,  ///< CPU timers on its own clock may be due
+    kAttentionNoted = 16,    ///< Thread::noted_signals are to be sent
     kAttentionExit = 4,      ///< the process ends, or another thread executes a new program
 };
 
@@ -101,9 +102,10 @@ struct Thread {
     u64 deadline[3] = {};        ///< of DEADLINE: runtime, deadline, period
     u32 io_priority = 0;         ///< ioprio_set(2)
     u32 timer_slack = 50000, default_timer_slack = 50000;
-    Tracing* tracing = nullptr;           ///< arena; ptrace/tracing.hpp: somebody traces the thread
-    Tracing* visitor = nullptr;           ///< arena; a letter for a thread that runs: it looks when it is interrupted
-    RecentCalls* recent_calls = nullptr;  ///< private heap; for the report of a crash, where that is asked for
+    Tracing* tracing = nullptr;  ///< arena; ptrace/tracing.hpp: somebody traces the thread
+    Tracing* visitor = nullptr;  ///< arena; a letter for a thread that runs: it looks when it is interrupted
+    struct NotedSignal* noted_signals = nullptr;  ///< private heap; ipc/async.hpp
+    RecentCalls* recent_calls = nullptr;          ///< private heap; for the report of a crash, where that is asked for
 };
 
 enum class ProcessState : u32 { free, starting, running, stopped, zombie, reaped };

@@ -5,6 +5,7 @@
 // condition and its sleep is never lost: the sleeper's own exchange of 0 for 2 or 3 fails.
 #include "libos/shared/wait.hpp"
 
+#include "libos/ipc/async.hpp"
 #include "libos/process/process.hpp"
 #include "libos/shared/arena.hpp"
 #include "libos/signal/delivery.hpp"
@@ -102,6 +103,8 @@ Blocker::~Blocker() {
 void Blocker::prepare() { __atomic_exchange_n(&thread_.wake_word, kAwake, __ATOMIC_SEQ_CST); }
 
 Res<void> Blocker::wait(gate::Deadline deadline, gate::WaitItem* items, u32 count) {
+    if (thread_.noted_signals != nullptr) [[unlikely]]
+        async_send_noted(thread_);
     u32 sleeping = count == 0 ? kOnWord : kOnStreams;
     thread_.block_mode = count == 0 ? BlockMode::on_word : BlockMode::on_streams;
     u32 expected = kAwake;

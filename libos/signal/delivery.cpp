@@ -3,6 +3,7 @@
 #include "libos/signal/delivery.hpp"
 
 #include "libos/debug/crash.hpp"
+#include "libos/ipc/async.hpp"
 #include "libos/memory/space.hpp"
 #include "libos/process/table.hpp"
 #include "libos/ptrace/tracing.hpp"
@@ -133,6 +134,7 @@ void leave_slowly(gate::Frame* frame) {
     Process& process = *thread.process;
     for (;;) {
         u32 attention = __atomic_fetch_and(&thread.attention, u32{kAttentionExit}, __ATOMIC_SEQ_CST);
+        if (thread.noted_signals != nullptr) async_send_noted(thread);
         if ((attention & kAttentionExit) != 0) exit_thread(process.exit_status);
         if ((attention & kAttentionCpuClock) != 0) cpu_clock_attention(process);
         if (process.state == ProcessState::stopped) {

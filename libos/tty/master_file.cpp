@@ -38,6 +38,11 @@ public:
         return bits;
     }
     WaitQueue* wait_queue() override { return &terminal_.keyboard_queue; }
+    bool signals_readiness() const override { return true; }
+    u32 async_reasons(u32 events) const override { return terminal_async_reasons(events); }
+    void async_changed(bool on) override {
+        if (on) terminal_async_owner(terminal_, *this);
+    }
     Res<void> truncate(Thread&, u64) override { return Failure{Errno::inval}; }
 
 private:

@@ -155,6 +155,12 @@ void forget_holders(Terminal& terminal) {
 
 }  // namespace
 
+void terminal_async_owner(Terminal& terminal, File& file) {
+    if (file.signal_owner != 0) return;
+    async_own(file, current_process());
+    if (terminal.foreground != 0) file.signal_owner = -static_cast<i32>(terminal.foreground);
+}
+
 void terminal_hang_up(Terminal& terminal) {
     {
         Guard guard{terminal.lock};

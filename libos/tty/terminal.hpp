@@ -5,6 +5,7 @@
 
 #include "libos/fs/inode.hpp"
 #include "libos/fs/path.hpp"
+#include "libos/ipc/async.hpp"
 #include "libos/process/table.hpp"
 #include "libos/tty/line_discipline.hpp"
 
@@ -90,6 +91,13 @@ void abandon_terminal(Thread& thread);
 
 /// ioctl(2) of either side. `files_hangups`: as when the file was opened.
 Res<i64> terminal_ioctl(Thread& thread, Terminal& terminal, bool master, u32 request, u64 argument);
+
+/// As File::async_reasons, of either side.
+inline u32 terminal_async_reasons(u32 events) {
+    return (events & kPollIn) != 0 && (events & kPollHup) == 0 ? 1u << kAsyncIn : 0;
+}
+/// O_ASYNC gives a file without an owner one: the foreground, else the caller.
+void terminal_async_owner(Terminal& terminal, File& file);
 
 /// open(2) of the programs' side. Errno::io, Errno::busy.
 Res<FileRef> open_terminal(Thread& thread, Terminal& terminal, u32 open_flags);

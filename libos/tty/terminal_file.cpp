@@ -61,6 +61,11 @@ public:
         return bits;
     }
     WaitQueue* wait_queue() override { return &terminal_.program_queue; }
+    bool signals_readiness() const override { return true; }
+    u32 async_reasons(u32 events) const override { return terminal_async_reasons(events); }
+    void async_changed(bool on) override {
+        if (on) terminal_async_owner(terminal_, *this);
+    }
     /// The screen: who waits for room is woken by the host. Keys are announced by the queue alone.
     gate::Handle host_handle() const override {
         return terminal_.console != 0 ? console_output_handle() : gate::kNoHandle;
