@@ -36,6 +36,8 @@ enum Command : u32 {
     kSetLease = 1024,
     kGetLease = 1025,
     kNotify = 1026,
+    kSameQuery = 1027,
+    kCreatedQuery = 1028,
     kDupCloseOnExec = 1030,
     kSetPipeSize = 1031,
     kGetPipeSize = 1032,
@@ -190,7 +192,8 @@ Res<i64> sys_fcntl(Thread& thread, Arguments arguments) {
     u32 fd = static_cast<u32>(arguments[0]), command = static_cast<u32>(arguments[1]);
     u64 argument = arguments[2];
     FileRef file = TRY(files.get(fd));
-    if ((file->status_flags & kPathFlag) != 0 && command > kGetFlags && command != kDupCloseOnExec)
+    if ((file->status_flags & kPathFlag) != 0 && command > kGetFlags && command != kDupCloseOnExec &&
+        command != kSameQuery)
         return Failure{Errno::badf};
     switch (command) {
         case kDup:
@@ -231,6 +234,11 @@ Res<i64> sys_fcntl(Thread& thread, Arguments arguments) {
             TRY(lease_set(thread, *file, static_cast<u32>(arguments[0]), static_cast<u32>(argument)));
             return 0;
         case kNotify: TRY(directory_notice_set(thread, *file, fd, static_cast<u32>(argument))); return 0;
+        case kSameQuery: {
+            FileRef other = TRY(files.get(static_cast<u32>(argument)));
+            return other.get() == file.get() ? 1 : 0;
+        }
+        case kCreatedQuery: return static_cast<i64>(file->created);
         case kGetPipeSize: return pipe_get_size(*file);
         case kSetPipeSize: return pipe_set_size(thread, *file, argument);
         case kAddSeals: return add_seals(*file, static_cast<u32>(argument));

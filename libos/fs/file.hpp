@@ -131,6 +131,7 @@ public:
     struct AsyncWatch* async = nullptr;            ///< O_ASYNC: ipc/async.hpp
     u32 counts_mappings = 0;                       ///< mapped() wants to know
     u32 has_lease = 0;                             ///< F_SETLEASE (see fs/leases.hpp)
+    u32 created = 0;                               ///< by the open(2) that made the description
     u32 announces = 0;                             ///< opened by a name: inotify watches hear of its use
     u32 has_locks = 0;                             ///< the description may own locks (see fs/locks.hpp)
     u32 status_flags = 0;                          ///< O_* without creation flags; change with fcntl

@@ -60,6 +60,7 @@ Res<FileRef> open_inode(Thread& thread, Place& place, u32 flags, bool created, b
     }
     FileRef file = TRY(inode.open(thread, told_flags(flags)));
     file->status_flags = kept_flags(flags);
+    file->created = created ? 1 : 0;
     if (file->inode == nullptr) file->inode = InodeRef::share(&inode).leak();
     if (file->path == nullptr) set_path(*file, place.view());
     return file;
@@ -72,6 +73,7 @@ Res<FileRef> open_temporary(Thread& thread, Place& place, u32 flags, u32 mode) {
     TRY(check_permission(thread, *place.inode, 3));
     InodeRef inode = TRY(make_unnamed(thread, mode));
     FileRef file = TRY(inode->open(thread, kept_flags(flags)));
+    file->created = 1;
     file->status_flags = kept_flags(flags) & ~(kTemporaryFlag | kDirectoryFlag);
     TextBuffer<64> name;
     name.add("/#", inode->number, " (deleted)");
@@ -203,6 +205,7 @@ Res<FileRef> open_named(Thread& thread, i32 dirfd, const char* path, u32 flags, 
     if (tells && !existed) notify_object(place.view(), nullptr, kNotifyCreate);
     truncated = existed && (flags & kTruncateFlag) != 0;
     FileRef file = TRY(make_host_file(handle, attributes, kept_flags(flags)));
+    file->created = exclusive || (tells && !existed) ? 1 : 0;
     if (kept.name != nullptr && attributes.stable != 0) {
         if (attributes.type == gate::StreamType::file)
             static_cast<HostFile&>(*file).keep_as(kept.name, kept.serial);

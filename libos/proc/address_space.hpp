@@ -17,4 +17,8 @@ Memory measure(Space& space);
 /// /proc/self/maps; with `details` as smaps.
 Res<void> write_maps(Thread& thread, Space& space, ProcText& text, bool details);
 
+/// PROCMAP_QUERY, an ioctl(2) of /proc/PID/maps. `user`: struct procmap_query. Errno::noent: no such mapping.
+inline constexpr u32 kQueryMap = 0xc068'6611;
+Res<i64> query_map(Thread& thread, Space& space, u64 user);
+
 }  // namespace postern::libos

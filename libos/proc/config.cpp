@@ -8,7 +8,7 @@ namespace postern::libos {
 namespace {
 
 constexpr char kConfiguration[] =
-    "# Linux/x86 6.1.0-postern\n"
+    "# Linux/x86 6.12.0-postern\n"
     "CONFIG_64BIT=y\nCONFIG_X86_64=y\nCONFIG_X86=y\nCONFIG_MMU=y\nCONFIG_SMP=y\nCONFIG_HZ_250=y\nCONFIG_HZ=250\n"
     "CONFIG_IKCONFIG=y\nCONFIG_IKCONFIG_PROC=y\nCONFIG_MULTIUSER=y\nCONFIG_PROC_FS=y\nCONFIG_PROC_SYSCTL=y\n"
     "CONFIG_SYSFS=y\nCONFIG_TMPFS=y\nCONFIG_TMPFS_XATTR=y\nCONFIG_SHMEM=y\nCONFIG_DEVTMPFS=y\nCONFIG_BINFMT_ELF=y\n"

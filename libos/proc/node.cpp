@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Inodes over the tables of nodes.
 #include "libos/proc/node.hpp"
+#include "libos/proc/observe.hpp"
 
 #include <linux/fcntl.h>
 
@@ -51,11 +52,12 @@ u64 node_number(const Node& node, u32 pid, u32 tid) {
 
 /// Calls `act(subject)` with the process and thread found and kept from vanishing. Errno::srch.
 template <class Act>
-auto with_subject(Thread& caller, u32 pid, u32 tid, Act act) -> decltype(act(Subject{caller, nullptr, nullptr})) {
-    if (pid == 0) return act(Subject{caller, nullptr, nullptr});
+auto with_subject(Thread& caller, u32 pid, u32 tid, Act act, const Observed* observed = nullptr)
+    -> decltype(act(Subject{caller, nullptr, nullptr, nullptr})) {
+    if (pid == 0) return act(Subject{caller, nullptr, nullptr, nullptr});
     if (pid == caller.process->pid && (tid == 0 || tid == caller.tid)) {
         Thread* thread = tid != 0 ? &caller : caller.process->threads.front();
-        return act(Subject{caller, caller.process, thread != nullptr ? thread : &caller});
+        return act(Subject{caller, caller.process, thread != nullptr ? thread : &caller, nullptr});
     }
     Guard guard{process_table_lock()};
     Process* process = find_process_locked(pid);
@@ -66,7 +68,7 @@ auto with_subject(Thread& caller, u32 pid, u32 tid, Act act) -> decltype(act(Sub
         thread = find_thread_locked(tid);
         if (thread == nullptr || thread->process != process) return Failure{Errno::srch};
     }
-    return act(Subject{caller, process, thread});
+    return act(Subject{caller, process, thread, observed});
 }
 
 class NodeInode final : public Inode {
@@ -88,8 +90,20 @@ public:
     }
 
     Res<void> write_text(Thread& thread, ProcText& text) {
-        return with_subject(thread, pid_, tid_,
-                            [&](const Subject& subject) -> Res<void> { return node_.text(subject, text); });
+        Observed observed;
+        const Observed* seen = nullptr;
+        if (node_.asks != NodeAsks::nothing && pid_ != thread.process->pid) {
+            if (node_.asks != NodeAsks::measures)
+                return observe_maps(thread, pid_, text, node_.asks == NodeAsks::detailed_maps);
+            if (observe(thread, pid_, observed)) seen = &observed;
+        }
+        return with_subject(
+            thread, pid_, tid_, [&](const Subject& subject) -> Res<void> { return node_.text(subject, text); }, seen);
+    }
+    Res<i64> control(Thread& thread, u32 request, u64 argument) {
+        if (node_.asks != NodeAsks::maps || request != kQueryMap) return Failure{Errno::notty};
+        if (pid_ != thread.process->pid) return Failure{Errno::acces};
+        return query_map(thread, *thread.process->space, argument);
     }
     Res<void> store(Thread& thread, std::string_view text) {
         return with_subject(thread, pid_, tid_, [&](const Subject& subject) -> Res<void> {
@@ -149,6 +163,9 @@ public:
         return position;
     }
     bool seekable() const override { return true; }
+    Res<i64> ioctl(Thread& thread, u32 request, u64 argument) override {
+        return static_cast<NodeInode&>(*inode).control(thread, request, argument);
+    }
 
 private:
     Res<void> refresh(Thread& thread, u64 position) {

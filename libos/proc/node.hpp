@@ -15,7 +15,8 @@ namespace postern::libos {
 struct Subject {
     Thread& caller;
     Process* process;
-    Thread* thread;    ///< the one named by the path, else the process's first
+    Thread* thread;                   ///< the one named by the path, else the process's first
+    const struct Observed* observed;  ///< of another process, where the node asks for it; may be null
     bool own() const;  ///< the process that runs in the calling picoprocess: its address space can be looked at
 };
 
@@ -35,6 +36,9 @@ enum class NodeKind : u8 {
     memory,  ///< /proc/PID/mem
 };
 
+/// What a text needs of another process: see observe.hpp.
+enum class NodeAsks : u8 { nothing, measures, maps, detailed_maps };
+
 struct Node {
     const char* name;
     NodeKind kind;
@@ -45,6 +49,7 @@ struct Node {
     const char* target = nullptr;  ///< of a link that is always the same
     const Node* children = nullptr;
     u32 child_count = 0;
+    NodeAsks asks = NodeAsks::nothing;
 };
 
 extern const Node kProcRoot;

@@ -6,6 +6,7 @@
 #include "libos/proc/address_space.hpp"
 #include "libos/proc/mounts.hpp"
 #include "libos/proc/node.hpp"
+#include "libos/proc/observe.hpp"
 #include "libos/process/process.hpp"
 #include "libos/process/table.hpp"
 #include "libos/ptrace/tracing.hpp"
@@ -55,14 +56,15 @@ std::string_view name_of(const Subject& subject) {
 }
 
 u64 cpu_time(const Subject& subject) {
-    if (!subject.own()) return subject.process->cpu_time;
+    if (!subject.own()) return subject.observed != nullptr ? subject.observed->cpu : subject.process->cpu_time;
     u64 used = 0;
     g_gate->DkSystemTimeQuery(gate::Clock::process_cpu, &used);
     return used;
 }
 
 Memory memory_of(const Subject& subject) {
-    return subject.own() && subject.process->space != nullptr ? measure(*subject.process->space) : Memory{};
+    if (!subject.own()) return subject.observed != nullptr ? subject.observed->memory : Memory{};
+    return subject.process->space != nullptr ? measure(*subject.process->space) : Memory{};
 }
 
 struct Handlers {
@@ -134,7 +136,9 @@ Res<void> write_status(const Subject& subject, ProcText& text) {
         };
         kib("VmPeak", memory.mapped);
         kib("VmSize", memory.mapped);
-        kib("VmLck", subject.own() && process.space != nullptr ? process.space->locked_bytes() : 0);
+        kib("VmLck", subject.own() && process.space != nullptr ? process.space->locked_bytes()
+                     : subject.observed != nullptr             ? subject.observed->locked
+                                                               : 0);
         kib("VmPin", 0);
         kib("VmHWM", memory.accessible);
         kib("VmRSS", memory.accessible);
@@ -281,7 +285,7 @@ Res<void> write_schedstat(const Subject& subject, ProcText& text) {
     return {};
 }
 Res<void> write_maps_node(const Subject& subject, ProcText& text) {
-    if (!subject.own()) return Failure{Errno::acces};  // its address space is its own picoprocess's affair
+    if (!subject.own()) return Failure{Errno::acces};
     return write_maps(subject.caller, *subject.process->space, text, false);
 }
 Res<void> write_smaps_node(const Subject& subject, ProcText& text) {
@@ -289,7 +293,7 @@ Res<void> write_smaps_node(const Subject& subject, ProcText& text) {
     return write_maps(subject.caller, *subject.process->space, text, true);
 }
 Res<void> write_smaps_rollup_node(const Subject& subject, ProcText& text) {
-    if (!subject.own()) return Failure{Errno::acces};
+    if (!subject.own() && !may_look_into(*subject.caller.process, *subject.process)) return Failure{Errno::acces};
     Memory memory = memory_of(subject);
     text.add("00400000-7ffffffff000 ---p 00000000 00:00 0                          [rollup]\nRss:            ",
              Padded{static_cast<i64>(memory.accessible / 1024), 8},
@@ -330,6 +334,9 @@ Res<usize> link_root(const Subject& subject, char* buffer, usize capacity) {
 constexpr Node file(const char* name, u32 mode, TextWriter text, TextStore store = nullptr) {
     return {.name = name, .kind = NodeKind::file, .mode = mode, .text = text, .store = store};
 }
+constexpr Node asking(const char* name, u32 mode, TextWriter text, NodeAsks asks) {
+    return {.name = name, .kind = NodeKind::file, .mode = mode, .text = text, .asks = asks};
+}
 constexpr Node link(const char* name, LinkWriter writer) {
     return {.name = name, .kind = NodeKind::link, .mode = 0777, .link = writer};
 }
@@ -348,24 +355,26 @@ constexpr Node kNamespaces[] = {
     fixed_link("uts", "uts:[4026531838]"),
 };
 
-#define POSTERN_TASK_NODES                                                                                             \
-    directory("attr", NodeKind::directory, 0555), file("auxv", 0400, write_auxiliary),                                 \
-        file("cgroup", 0444, write_cgroup), file("cmdline", 0444, write_command_line),                                 \
-        file("comm", 0644, write_name, store_name), link("cwd", link_working_directory),                               \
-        file("environ", 0400, write_environment), link("exe", link_executable),                                        \
-        directory("fd", NodeKind::descriptors, 0500), directory("fdinfo", NodeKind::descriptor_infos, 0555),           \
-        file("gid_map", 0444, write_identity_map), file("io", 0400, write_io), file("limits", 0444, write_limits),     \
-        file("loginuid", 0444, write_login), file("maps", 0444, write_maps_node), Node{"mem", NodeKind::memory, 0600}, \
-        file("mountinfo", 0444, write_mount_info), file("mounts", 0444, write_mounts), fixed_link("net", "/proc/net"), \
-        directory("ns", NodeKind::directory, 0511, kNamespaces, sizeof kNamespaces / sizeof *kNamespaces),             \
-        file("oom_adj", 0444, write_zero), file("oom_score", 0444, write_score),                                       \
-        file("oom_score_adj", 0644, write_score_adjustment, store_score_adjustment),                                   \
-        file("personality", 0400, write_personality), link("root", link_root),                                         \
-        file("schedstat", 0444, write_schedstat), file("sessionid", 0444, write_login),                                \
-        file("setgroups", 0444, write_allow), file("smaps", 0444, write_smaps_node),                                   \
-        file("smaps_rollup", 0444, write_smaps_rollup_node), file("stat", 0444, write_stat),                           \
-        file("statm", 0444, write_statm), file("status", 0444, write_status),                                          \
-        file("uid_map", 0444, write_identity_map), file("wchan", 0444, write_zero)
+#define POSTERN_TASK_NODES                                                                                            \
+    directory("attr", NodeKind::directory, 0555), file("auxv", 0400, write_auxiliary),                                \
+        file("cgroup", 0444, write_cgroup), file("cmdline", 0444, write_command_line),                                \
+        file("comm", 0644, write_name, store_name), link("cwd", link_working_directory),                              \
+        file("environ", 0400, write_environment), link("exe", link_executable),                                       \
+        directory("fd", NodeKind::descriptors, 0500), directory("fdinfo", NodeKind::descriptor_infos, 0555),          \
+        file("gid_map", 0444, write_identity_map), file("io", 0400, write_io), file("limits", 0444, write_limits),    \
+        file("loginuid", 0444, write_login), asking("maps", 0444, write_maps_node, NodeAsks::maps),                   \
+        Node{"mem", NodeKind::memory, 0600}, file("mountinfo", 0444, write_mount_info),                               \
+        file("mounts", 0444, write_mounts), fixed_link("net", "/proc/net"),                                           \
+        directory("ns", NodeKind::directory, 0511, kNamespaces, sizeof kNamespaces / sizeof *kNamespaces),            \
+        file("oom_adj", 0444, write_zero), file("oom_score", 0444, write_score),                                      \
+        file("oom_score_adj", 0644, write_score_adjustment, store_score_adjustment),                                  \
+        file("personality", 0400, write_personality), link("root", link_root),                                        \
+        asking("schedstat", 0444, write_schedstat, NodeAsks::measures), file("sessionid", 0444, write_login),         \
+        file("setgroups", 0444, write_allow), asking("smaps", 0444, write_smaps_node, NodeAsks::detailed_maps),       \
+        asking("smaps_rollup", 0444, write_smaps_rollup_node, NodeAsks::measures),                                    \
+        asking("stat", 0444, write_stat, NodeAsks::measures), asking("statm", 0444, write_statm, NodeAsks::measures), \
+        asking("status", 0444, write_status, NodeAsks::measures), file("uid_map", 0444, write_identity_map),          \
+        file("wchan", 0444, write_zero)
 
 constexpr Node kTaskNodes[] = {POSTERN_TASK_NODES};
 constexpr Node kProcessNodes[] = {POSTERN_TASK_NODES, directory("task", NodeKind::tasks, 0555)};

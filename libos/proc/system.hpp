@@ -6,7 +6,7 @@
 
 namespace postern::libos {
 
-inline constexpr char kSystemRelease[] = "6.1.0-postern";
+inline constexpr char kSystemRelease[] = "6.12.0-postern";
 inline constexpr char kSystemVersion[] = "#1 SMP PREEMPT_DYNAMIC Postern";
 inline constexpr char kSystemNode[] = "postern";
 

@@ -7,6 +7,7 @@
 #include "libos/memory/space.hpp"
 #include "libos/mqueue/queue.hpp"
 #include "libos/process/calls.hpp"
+#include "libos/process/futex.hpp"
 #include "libos/process/table.hpp"
 #include "libos/ptrace/tracing.hpp"
 #include "libos/shared/arena.hpp"
@@ -204,6 +205,7 @@ void bury(Process& process) {
             arena::destroy(entry);
             entry = next;
         }
+        futex::forget_vector(*thread);
         thread->in_process.unlink();
         leave_thread(*thread);
         trace_thread_ended(*thread, kSigKill);

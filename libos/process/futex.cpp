@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // futex(2). Waiting and waking happen at the gate on the program's own words. Before it sleeps a thread counts itself
 // in a bucket, so that a wake which finds its bucket at zero is over without a gate call.
+#include "libos/process/futex.hpp"
 #include "libos/process/calls.hpp"
 #include "libos/process/table.hpp"
 #include "libos/shared/layout.hpp"
@@ -12,6 +13,11 @@ namespace postern::libos {
 
 namespace {
 
+using futex::bucket;
+using futex::kAnyBit;
+using futex::requeue;
+using futex::wake;
+
 enum Operation : u32 {
     kWait = 0,
     kWake = 1,
@@ -22,20 +28,9 @@ enum Operation : u32 {
     kWakeBitset = 10,
 };
 constexpr u32 kPrivate = 128, kRealtime = 256;
-constexpr u32 kAnyBit = 0xffff'ffff;
 
 /// Waiters on private words, by address. Copied by fork, so a new picoprocess forgets them.
 u32 g_private_waiters[kFutexBuckets];
-
-/// Words in shared memory have another address in each process, but the same place within their page.
-u32& bucket(u64 address, bool is_private) {
-    if (is_private) {
-        u64 hash = address >> 2;
-        return g_private_waiters[(hash ^ hash >> 10 ^ hash >> 20) % kFutexBuckets];
-    }
-    auto shared = static_cast<u32*>(arena::header().roots[kRootSharedFutexes]);
-    return shared[(address & (kPageSize - 1)) >> 2];
-}
 
 u32 gate_flags(bool is_private) { return is_private ? gate::kAddressPrivate : gate::kAddressShared; }
 
@@ -125,7 +120,26 @@ Res<i64> wait(Thread& thread, u64 address, u32 expected, u64 timeout, bool is_pr
     return 0;
 }
 
-Res<i64> wake(u64 address, u32 count, bool is_private, u32 mask) {
+}  // namespace
+
+/// Words in shared memory have another address in each process, but the same place within their page.
+u32& futex::bucket(u64 address, bool is_private) {
+    if (is_private) {
+        u64 hash = address >> 2;
+        return g_private_waiters[(hash ^ hash >> 10 ^ hash >> 20) % kFutexBuckets];
+    }
+    auto shared = static_cast<u32*>(arena::header().roots[kRootSharedFutexes]);
+    return shared[(address & (kPageSize - 1)) >> 2];
+}
+
+Res<i64> futex::wait_until(Thread& thread, u64 address, u32 expected, bool is_private, u64 deadline, bool realtime) {
+    Waiting waiting{address, expected, deadline, gate_flags(is_private), is_private};
+    if (realtime) waiting.flags |= gate::kAddressRealtime;
+    TRY(sleep(thread, waiting));
+    return 0;
+}
+
+Res<i64> futex::wake(u64 address, u32 count, bool is_private, u32 mask) {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (__atomic_load_n(&bucket(address, is_private), __ATOMIC_RELAXED) == 0) {
         if (!is_private) (void)TRY(load_user_u32(address));
@@ -133,13 +147,15 @@ Res<i64> wake(u64 address, u32 count, bool is_private, u32 mask) {
     }
     // The gate has no bit sets: all are woken, and those that were not meant look at their word again.
     if (mask != kAnyBit) count = 0x7fff'ffff;
+    u32 vectors = wake_vectors(address, count, is_private);
+    if (vectors == count) return static_cast<i64>(vectors);
     u32 woken = 0;
-    TRY(check(
-        g_gate->DkAddressWake(reinterpret_cast<u32*>(address), count, gate_flags(is_private), nullptr, 0, 0, &woken)));
-    return static_cast<i64>(woken);
+    TRY(check(g_gate->DkAddressWake(reinterpret_cast<u32*>(address), count - vectors, gate_flags(is_private), nullptr,
+                                    0, 0, &woken)));
+    return static_cast<i64>(woken + vectors);
 }
 
-Res<i64> requeue(u64 from, u64 to, u32 wake_count, u32 move_count, bool is_private, bool compare, u32 expected) {
+Res<i64> futex::requeue(u64 from, u64 to, u32 wake_count, u32 move_count, bool is_private, bool compare, u32 expected) {
     u32 value = TRY(load_user_u32(from));
     if (compare && value != expected) return Failure{Errno::again};
     if (__atomic_load_n(&bucket(from, is_private), __ATOMIC_SEQ_CST) == 0) {
@@ -156,6 +172,8 @@ Res<i64> requeue(u64 from, u64 to, u32 wake_count, u32 move_count, bool is_priva
     TRY(check(error));
     return static_cast<i64>(woken);
 }
+
+namespace {
 
 i32 sign_extend12(u32 value) { return static_cast<i32>(value << 20) >> 20; }
 

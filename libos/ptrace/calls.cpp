@@ -7,6 +7,7 @@
 #include "libos/ptrace/tracing.hpp"
 #include "libos/shared/arena.hpp"
 #include "libos/signal/delivery.hpp"
+#include "libos/signal/frame.hpp"
 #include "libos/signal/queue.hpp"
 #include "libos/syscall/dispatch.hpp"
 #include "libos/time/timers.hpp"
@@ -139,17 +140,20 @@ Res<void> poke(Thread& caller, u32 tid, u64 address, const void* data, u32 size)
         [](Tracing&) {});
 }
 
+constexpr u32 kPatience = 100;  ///< of 50 ms
+
 /// Leaves a letter with a thread that runs or sleeps, and interrupts it to look. Table lock is not held.
-Res<void> visit(Thread& caller, u32 tid, TraceLetter what, u64 address, void* data, u32 size) {
-    constexpr u32 kPatience = 100;  // of 50 ms
+Res<void> visit(Thread& caller, u32 tid, TraceLetter what, u64 address, void* data, u32 size,
+                void (*ask)(Thread&, void*) = nullptr, u32 patience = kPatience) {
     Tracing* letter = TRY(arena::create<Tracing>());
     letter->visit = 1;
     letter->letter = what;
     letter->address = address;
     letter->size = size;
-    if (what == TraceLetter::poke) memcpy(letter->data, data, size);
+    letter->ask = ask;
+    if (what != TraceLetter::peek) memcpy(letter->data, data, size);
     bool left = false;
-    for (u32 tries = 0; tries < kPatience; ++tries) {
+    for (u32 tries = 0; tries < patience; ++tries) {
         {
             Guard guard{process_table_lock()};
             Thread* thread = find_thread_locked(tid);
@@ -171,7 +175,7 @@ Res<void> visit(Thread& caller, u32 tid, TraceLetter what, u64 address, void* da
             Res<void> result{};
             if (letter->error != 0)
                 result = Failure{Errno::fault};
-            else if (what == TraceLetter::peek)
+            else if (what != TraceLetter::poke)
                 memcpy(data, letter->data, size);
             arena::destroy(letter);
             return result;
@@ -294,9 +298,57 @@ struct UserVector {
     u64 base, size;
 };
 
+/// What a stopped thread saves its vector state to, or loads it from: pages that both see.
+struct VectorLetter {
+    void* area;
+    u32 load;
+};
+
+/// NT_X86_XSTATE.
+Res<i64> extended_set(Thread& caller, u32 tid, u64 vector_address, const UserVector& vector, bool set) {
+    const u64 whole = vector_state_size();
+    if (whole == 0) return Failure{Errno::nodev};
+    if (vector.size % 8 != 0) return Failure{Errno::inval};
+    {
+        Guard guard{process_table_lock()};
+        (void)TRY(find_stopped(caller, tid));
+    }
+    const u64 pages = page_ceil(whole) / kPageSize;
+    auto* area = static_cast<u8*>(TRY(arena::allocate_pages(pages)));
+    auto exchange = [&]() -> Res<void> {
+        if (set) {
+            if (vector.size != whole) return Failure{Errno::fault};
+            TRY(copy_in(area, vector.base, whole));
+            if (!vector_state_valid(area)) return Failure{Errno::inval};
+        }
+        TRY(send_letter(
+            caller, tid, TraceLetter::ask,
+            [&](Tracing& tracing) {
+                new (tracing.data) VectorLetter{area, set ? 1u : 0u};
+                tracing.ask = [](Thread&, void* data) {
+                    auto& letter = *static_cast<VectorLetter*>(data);
+                    if (letter.load != 0)
+                        vector_state_load(letter.area);
+                    else
+                        vector_state_save(letter.area);
+                };
+            },
+            [](Tracing&) {}));
+        const u64 size = vector.size < whole ? vector.size : whole;
+        if (!set) TRY(copy_out(vector.base, area, size));
+        TRY(write_user(vector_address + 8, size));
+        return {};
+    };
+    Res<void> result = exchange();
+    arena::release_pages(area, pages);
+    TRY(std::move(result));
+    return 0;
+}
+
 Res<i64> register_set(Thread& caller, u32 tid, u64 kind, u64 vector_address, bool set) {
     auto vector = TRY(read_user<UserVector>(vector_address));
-    constexpr u32 kStatus = 1, kFloatSet = 2;
+    constexpr u32 kStatus = 1, kFloatSet = 2, kExtendedSet = 0x202;
+    if (kind == kExtendedSet) return extended_set(caller, tid, vector_address, vector, set);
     u8 bytes[512];
     u64 whole = kind == kStatus ? sizeof(UserRegisters) : 512;
     if ((kind != kStatus && kind != kFloatSet) || vector.size % 8 != 0) return Failure{Errno::inval};
@@ -421,6 +473,11 @@ Res<i64> simple(Thread& caller, u32 request, u32 tid, u64 address, u64 data) {
 }
 
 }  // namespace
+
+Res<void> ask_thread(Thread& caller, u32 tid, void (*serve)(Thread& thread, void* data), void* data, u32 size,
+                     u32 tries) {
+    return visit(caller, tid, TraceLetter::ask, 0, data, size, serve, tries);
+}
 
 Res<usize> trace_read(Thread& caller, u32 tid, u64 address, void* data, usize size) {
     if (tid == caller.process->pid || tid == caller.tid) {

@@ -11,6 +11,11 @@ namespace postern::libos {
 Res<usize> trace_read(Thread& caller, u32 tid, u64 address, void* data, usize size);
 Res<usize> trace_write(Thread& caller, u32 tid, u64 address, const void* data, usize size);
 
+/// Has the thread, wherever it is, run `serve` on `data`, which travels there and back: at most 1 KiB. Waits `tries`
+/// times 50 ms. Errno::srch: it has ended or does not answer; late answers change nothing here.
+Res<void> ask_thread(Thread& caller, u32 tid, void (*serve)(Thread& thread, void* data), void* data, u32 size,
+                     u32 tries);
+
 /// An open /proc/PID/mem. Errno::acces: it may not look there.
 Res<FileRef> open_process_memory(Thread& caller, u32 pid, u32 open_flags);
 

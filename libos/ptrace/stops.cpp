@@ -52,6 +52,7 @@ void answer_letter(Thread& thread, Tracing& tracing) {
     u32 size = tracing.size < sizeof tracing.data ? tracing.size : sizeof tracing.data;
     switch (tracing.letter) {
         case TraceLetter::none: return;
+        case TraceLetter::ask: tracing.ask(thread, tracing.data); break;
         case TraceLetter::peek:
             if (copy_in_some(tracing.data, tracing.address, size) != size) tracing.error = 1;
             break;

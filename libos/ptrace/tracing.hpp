@@ -40,7 +40,7 @@ enum TraceEvent : u32 {
 enum class TraceResume : u32 { none, go_on, system_call, single_step };
 enum class TraceStop : u32 { none, signal, call_entry, call_exit, event };
 /// What the letter box asks for.
-enum class TraceLetter : u32 { none, peek, poke, save_vectors, load_vectors };
+enum class TraceLetter : u32 { none, peek, poke, save_vectors, load_vectors, ask };
 
 /// In the arena, one for each traced thread.
 struct Tracing {
@@ -65,6 +65,7 @@ struct Tracing {
     volatile TraceLetter letter = TraceLetter::none;
     volatile u32 answered = 0;  ///< futex word: counts answers
     u64 address = 0;
+    void (*ask)(Thread& thread, void* data) = nullptr;  ///< of `ask`: every member runs the same image
     u32 error = 0;
     u32 size = 0;
     alignas(16) u8 data[1024];

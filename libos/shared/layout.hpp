@@ -23,6 +23,7 @@ enum ArenaRoot : u32 {
     kRootSysv,
     kRootSemaphoreJournal,
     kRootAioContexts,
+    kRootVectorFutexes,
     kRootCount,
 };
 

@@ -107,6 +107,31 @@ Res<void> restore_state(u64 address) {
 
 }  // namespace
 
+u64 vector_state_size() { return extended() ? state_size() : 0; }
+
+void vector_state_save(void* area) {
+    auto bytes = static_cast<u8*>(area);
+    save_state(bytes);
+    const u64 present = features();
+    memset(bytes + kMarkOffset, 0, kLegacySize - kMarkOffset);
+    memcpy(bytes + kMarkOffset, &present, sizeof present);
+}
+
+void vector_state_load(const void* area) { load_state(static_cast<const u8*>(area)); }
+
+bool vector_state_valid(const void* area) {
+    auto bytes = static_cast<const u8*>(area);
+    u64 header[8];
+    memcpy(header, bytes + kHeaderOffset, sizeof header);
+    if ((header[0] & ~features()) != 0) return false;
+    for (u32 index = 1; index < 8; ++index)
+        if (header[index] != 0) return false;
+    u8 cleaned[kLegacySize];
+    memcpy(cleaned, bytes, sizeof cleaned);
+    clean_mxcsr(cleaned);
+    return memcmp(cleaned, bytes, sizeof cleaned) == 0;
+}
+
 bool on_alternate_stack(const Thread& thread, u64 stack_pointer) {
     const SignalState& signals = thread.signals;
     if ((signals.alt_flags & kAutoDisarm) != 0) return false;

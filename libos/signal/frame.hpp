@@ -62,6 +62,14 @@ enum ActionFlags : u64 {
 };
 enum AlternateStackFlags : u32 { kOnAlternateStack = 1, kDisabled = 2, kAutoDisarm = 0x8000'0000 };
 
+/// The calling thread's vector state as ptrace(2) shows it (NT_X86_XSTATE), in an area of this many bytes, on a
+/// boundary of 64; 0: the processor has no XSAVE.
+u64 vector_state_size();
+void vector_state_save(void* area);
+void vector_state_load(const void* area);
+/// May an area that a program wrote be loaded?
+bool vector_state_valid(const void* area);
+
 bool on_alternate_stack(const Thread& thread, u64 stack_pointer);
 
 /// Puts a frame on the program's stack and makes `frame` call the handler. Errno::fault: the stack is not usable.

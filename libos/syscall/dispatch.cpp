@@ -24,8 +24,8 @@ constexpr u16 kExpectedAbsent[] = {
     237, 238, 239, 256, 279,  // NUMA policy
     298, 321, 323,            // perf_event_open, bpf, userfaultfd
     444, 445, 446,            // landlock
-    449, 451, 452, 453,       // futex_waitv, cachestat, fchmodat2, map_shadow_stack
-    454, 455, 456, 457, 458, 459, 460, 461, 447, 440, 448, 272, 308, 250, 248, 249,
+    451, 452, 453,            // cachestat, fchmodat2, map_shadow_stack
+    457, 458, 459, 460, 461, 447, 440, 448, 272, 308, 250, 248, 249,
 };
 
 u64* g_reported;  // in the arena: one bit per call

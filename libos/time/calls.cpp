@@ -2,6 +2,7 @@
 // Clocks, sleeps and interval timers.
 #include "base/memory.hpp"
 #include "libos/gate.hpp"
+#include "libos/proc/observe.hpp"
 #include "libos/process/process.hpp"
 #include "libos/shared/wait.hpp"
 #include "libos/syscall/table.hpp"
@@ -42,6 +43,12 @@ Res<gate::Clock> readable_clock(Thread& thread, i32 clock) {
     }
     if (number == 0 || number == thread.process->pid) return process_cpu;
     return Failure{Errno::inval};
+}
+
+/// The CPU clock of another process, or of another thread of this one.
+Res<u64> foreign_time(Thread& thread, i32 clock) {
+    if (clock >= 0 || (clock & 3) == 3) return Failure{Errno::inval};
+    return observe_cpu(thread, static_cast<u32>(~(clock >> 3)), (clock & 4) != 0);
 }
 
 Res<i64> sleep_until(Thread& thread, u64 deadline) {
@@ -147,15 +154,24 @@ Res<u64> deadline_from(gate::Clock clock, u64 time, bool absolute) {
 }
 
 Res<i64> sys_clock_gettime(Thread& thread, Arguments arguments) {
-    gate::Clock clock = TRY(readable_clock(thread, static_cast<i32>(arguments[0])));
-    TRY(write_user(arguments[1], to_timespec(clock_now(clock))));
+    const i32 number = static_cast<i32>(arguments[0]);
+    auto clock = readable_clock(thread, number);
+    u64 now;
+    if (clock.ok())
+        now = clock_now(clock.value());
+    else
+        now = TRY(foreign_time(thread, number));
+    TRY(write_user(arguments[1], to_timespec(now)));
     return 0;
 }
 
 Res<i64> sys_clock_getres(Thread& thread, Arguments arguments) {
-    gate::Clock clock = TRY(readable_clock(thread, static_cast<i32>(arguments[0])));
+    const i32 number = static_cast<i32>(arguments[0]);
+    auto clock = readable_clock(thread, number);
+    if (!clock.ok()) (void)TRY(foreign_time(thread, number));
     if (arguments[1] == 0) return 0;
-    bool coarse = clock == gate::Clock::realtime_coarse || clock == gate::Clock::monotonic_coarse;
+    bool coarse =
+        clock.ok() && (clock.value() == gate::Clock::realtime_coarse || clock.value() == gate::Clock::monotonic_coarse);
     TRY(write_user(arguments[1], to_timespec(coarse ? kTick : 1)));
     return 0;
 }
