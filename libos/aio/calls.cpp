@@ -9,6 +9,7 @@
 #include "base/memory.hpp"
 #include "libos/fs/fd_table.hpp"
 #include "libos/fs/open.hpp"
+#include "libos/ipc/anonymous_file.hpp"
 #include "libos/ipc/waiting.hpp"
 #include "libos/memory/space.hpp"
 #include "libos/process/process.hpp"
@@ -180,10 +181,7 @@ Res<void> submit_one(Thread& thread, Held& held, u64 user_iocb) {
     i64 result = done.ok() ? done.value() : -static_cast<i64>(done.error());
     if (result <= -512) result = -static_cast<i64>(Errno::intr);  // nothing is restarted here
     complete(held, user_iocb, request, result);
-    if (event_file.get() != nullptr) {
-        const u64 one = 1;
-        (void)event_file->write_kernel(thread, &one, sizeof one, 0);
-    }
+    if (event_file.get() != nullptr) (void)event_signal(*event_file.get());
     return {};
 }
 

@@ -27,6 +27,9 @@ struct Change {
 Res<void> change_inode(Thread& thread, Inode& inode, Change change) {
     if (change.mask & kChangeMode) TRY(check_owner(thread, inode.uid));
     if (change.mask & (kChangeAccessed | kChangeModified)) {
+        // Append-only files may be touched, but not dated.
+        const u32 forbids = change.touch ? u32{kImmutable} : u32{kImmutable} | kAppendOnly;
+        if ((inode.protection & forbids) != 0) return Failure{Errno::perm};
         Res<void> owner = check_owner(thread, inode.uid);
         if (!owner.ok()) {
             if (!change.touch) return owner;
@@ -287,6 +290,7 @@ Res<i64> sys_truncate(Thread& thread, Arguments arguments) {
         TRY(place.inode->stat(thread, stat));
         TRY(limit_length(thread, false, static_cast<u64>(stat.st_size), arguments[1]));
     }
+    if ((place.inode->protection & kAppendOnly) != 0) return Failure{Errno::perm};
     TRY(place.inode->truncate(thread, arguments[1]));
     if (notify_active()) notify_object(place.view(), place.inode.get(), kNotifyModify);
     return 0;
@@ -303,6 +307,7 @@ Res<i64> sys_ftruncate(Thread& thread, Arguments arguments) {
         TRY(file->stat(thread, stat));
         TRY(limit_length(thread, file->on_host(), static_cast<u64>(stat.st_size), arguments[1]));
     }
+    if (file->inode != nullptr && (file->inode->protection & kAppendOnly) != 0) return Failure{Errno::perm};
     TRY(file->truncate(thread, arguments[1]));
     if (notify_active()) notify_file(*file.get(), kNotifyModify);
     return 0;

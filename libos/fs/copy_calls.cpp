@@ -37,7 +37,7 @@ private:
 
 /// `in` and `out` null: at the files' own offsets. What was taken from a stream and could not be written is lost, as it
 /// is when a reader dies: callers make sure that writing can only fail at once.
-Res<i64> move(Thread& thread, File& source, u64* in, File& target, u64* out, u64 size, bool once) {
+Res<i64> move(Thread& thread, File& source, u64* in, File& target, u64* out, u64 size) {
     Buffer owner;
     void* buffer = TRY(owner.get());
     u64 done = 0;
@@ -82,7 +82,7 @@ Res<i64> move(Thread& thread, File& source, u64* in, File& target, u64* out, u64
         done += put;
         // As Linux, which tries the rest: not to be had, and SIGXFSZ says so.
         if (limited && put == chunk) (void)limit_size(thread, target, to + put, 1);
-        if (put < have || limited || once) break;
+        if (put < have || limited) break;
     }
     if (done != 0 && notify_active()) {
         notify_file(source, kNotifyAccess);
@@ -108,9 +108,9 @@ Res<i64> sys_sendfile(Thread& thread, Arguments arguments) {
     if ((out->status_flags & kAppendFlag) != 0) return Failure{Errno::inval};
     if (in->is_directory() || !in->seekable()) return Failure{Errno::inval};
     u64 size = arguments[3] < kMostTransfer ? arguments[3] : kMostTransfer;
-    if (arguments[2] == 0) return move(thread, *in, nullptr, *out, nullptr, size, false);
+    if (arguments[2] == 0) return move(thread, *in, nullptr, *out, nullptr, size);
     u64 offset = TRY(read_offset(arguments[2]));
-    i64 done = TRY(move(thread, *in, &offset, *out, nullptr, size, false));
+    i64 done = TRY(move(thread, *in, &offset, *out, nullptr, size));
     TRY(write_user(arguments[2], offset));
     return done;
 }
@@ -137,11 +137,31 @@ Res<i64> sys_copy_file_range(Thread& thread, Arguments arguments) {
     u64 place = arguments[3] != 0 || !out->seekable() ? to : static_cast<u64>(TRY(out->seek(thread, 0, 1)));
     size = TRY(limit_size(thread, *out, place, size));
     i64 done = TRY(
-        move(thread, *in, arguments[1] != 0 ? &from : nullptr, *out, arguments[3] != 0 ? &to : nullptr, size, false));
+        move(thread, *in, arguments[1] != 0 ? &from : nullptr, *out, arguments[3] != 0 ? &to : nullptr, size));
     if (arguments[1] != 0) TRY(write_user(arguments[1], from));
     if (arguments[3] != 0) TRY(write_user(arguments[3], to));
     return done;
 }
+
+namespace {
+
+/// What the kernel can splice: streams and files of bytes, not of records.
+bool is_record_file(const File& file) {
+    switch (file.kind()) {
+        case FileKind::event:
+        case FileKind::timer:
+        case FileKind::signal:
+        case FileKind::epoll:
+        case FileKind::pid:
+        case FileKind::message_queue:
+        case FileKind::inotify: return true;
+        default: return file.is_directory();
+    }
+}
+bool takes_splice(const File& file) { return !is_record_file(file); }
+bool gives_splice(const File& file) { return !is_record_file(file); }
+
+}  // namespace
 
 Res<i64> sys_splice(Thread& thread, Arguments arguments) {
     constexpr u64 kFlags = 0xf, kNonBlock = 2;
@@ -153,15 +173,21 @@ Res<i64> sys_splice(Thread& thread, Arguments arguments) {
     if (!from_pipe && !to_pipe) return Failure{Errno::inval};
     if ((from_pipe && arguments[1] != 0) || (to_pipe && arguments[3] != 0)) return Failure{Errno::spipe};
     if ((out->status_flags & kAppendFlag) != 0) return Failure{Errno::inval};
+    if (from_pipe && to_pipe && pipe_is_same(*in, *out)) return Failure{Errno::inval};
+    if (!takes_splice(*out) || !gives_splice(*in)) return Failure{Errno::inval};
     if ((arguments[5] & kNonBlock) != 0) {
         if ((in->poll(thread) & (kPollIn | kPollHup)) == 0 || (out->poll(thread) & kPollOut) == 0)
             return Failure{Errno::again};
     }
-    u64 from = 0, to = 0;
+    u64 from = 0, to = 0, size = arguments[4] < kMostTransfer ? arguments[4] : kMostTransfer;
     if (arguments[1] != 0) from = TRY(read_offset(arguments[1]));
     if (arguments[3] != 0) to = TRY(read_offset(arguments[3]));
-    i64 done = TRY(move(thread, *in, arguments[1] != 0 ? &from : nullptr, *out, arguments[3] != 0 ? &to : nullptr,
-                        arguments[4], true));
+    if (to_pipe && size != 0) {
+        u64 room = TRY(pipe_wait_for_room(thread, *out, (arguments[5] & kNonBlock) == 0));
+        if (room < size) size = room;
+    }
+    i64 done =
+        TRY(move(thread, *in, arguments[1] != 0 ? &from : nullptr, *out, arguments[3] != 0 ? &to : nullptr, size));
     if (arguments[1] != 0) TRY(write_user(arguments[1], from));
     if (arguments[3] != 0) TRY(write_user(arguments[3], to));
     return done;
@@ -177,10 +203,40 @@ Res<i64> sys_tee(Thread& thread, Arguments arguments) {
 }
 
 Res<i64> sys_vmsplice(Thread& thread, Arguments arguments) {
+    constexpr u64 kFlags = 0xf, kNonBlock = 2, kMostVectors = 1024;
+    struct Vector {
+        u64 base, size;
+    };
+    if ((static_cast<u32>(arguments[3]) & ~kFlags) != 0) return Failure{Errno::inval};
     FileRef file = TRY(thread.process->files->get(static_cast<u32>(arguments[0])));
     if (!is_pipe(*file)) return Failure{Errno::badf};
-    const u64 vector[6] = {arguments[0], arguments[1], arguments[2], 0, 0, 0};
-    return writable(*file) ? sys_writev(thread, vector) : sys_readv(thread, vector);
+    const bool wait = (arguments[3] & kNonBlock) == 0;
+    if (!writable(*file)) {
+        if (!wait && (file->poll(thread) & (kPollIn | kPollHup)) == 0) return Failure{Errno::again};
+        const u64 vector[6] = {arguments[0], arguments[1], arguments[2], 0, 0, 0};
+        return sys_readv(thread, vector);
+    }
+    if (arguments[2] > kMostVectors) return Failure{Errno::inval};
+    u64 total = 0;
+    for (u64 index = 0; index < arguments[2]; ++index) {
+        auto vector = TRY(read_user<Vector>(arguments[1] + index * sizeof(Vector)));
+        total += vector.size;
+    }
+    if (total == 0) return 0;
+    // As much as there is room for: who gives more pages than fit is told how many were taken.
+    u64 room = TRY(pipe_wait_for_room(thread, *file, wait));
+    i64 done = 0;
+    for (u64 index = 0; index < arguments[2] && room != 0; ++index) {
+        auto vector = TRY(read_user<Vector>(arguments[1] + index * sizeof(Vector)));
+        auto written = file->write(thread, vector.base, vector.size < room ? vector.size : room, 0);
+        if (!written.ok()) {
+            if (done == 0) return Failure{written.error()};
+            break;
+        }
+        done += written.value();
+        room -= static_cast<u64>(written.value());
+    }
+    return done;
 }
 
 Res<i64> sys_memfd_create(Thread& thread, Arguments arguments) {

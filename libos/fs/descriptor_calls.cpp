@@ -133,10 +133,32 @@ Res<i64> add_seals(File& file, u32 seals) {
 Res<i64> set_flags(File& file, u32 fd, u32 flags) {
     constexpr u32 kChangeable = kAsyncFlag | kAppendFlag | kNonBlockFlag | kDirectFlag | kNoAccessTimeFlag;
     if ((file.status_flags & kPathFlag) != 0) return Failure{Errno::badf};
+    if (((flags ^ file.status_flags) & kAppendFlag) != 0 && file.inode != nullptr &&
+        (file.inode->protection & kAppendOnly) != 0)
+        return Failure{Errno::perm};
     if (!file.signals_readiness() && file.host_handle() == gate::kNoHandle) flags &= ~u32{kAsyncFlag};
     if (((flags ^ file.status_flags) & kAsyncFlag) != 0) TRY(async_set(file, fd, (flags & kAsyncFlag) != 0));
     file.status_flags = (file.status_flags & ~kChangeable) | (flags & kChangeable);
     return 0;
+}
+
+bool has_protection(const File& file) {
+    return file.inode != nullptr && file.inode->device == kTmpfsDevice &&
+           (file.is_directory() || (file.inode->mode & kTypeMask) == kTypeRegular);
+}
+
+/// FS_IOC_SETFLAGS.
+Res<void> set_protection(Thread& thread, Inode& inode, u64 user) {
+    constexpr u32 kCapabilityImmutable = 9, kAll = kShownProtection | kNoAccessTime;
+    const u32 wanted = TRY(read_user<u32>(user));
+    TRY(check_owner(thread, inode.uid));
+    if ((wanted & ~kAll) != 0) return Failure{Errno::opnotsupp};
+    if (((wanted ^ inode.protection) & (kImmutable | kAppendOnly)) != 0 &&
+        !has_capability(thread, kCapabilityImmutable))
+        return Failure{Errno::perm};
+    inode.protection = wanted;
+    static_cast<MemoryInode&>(inode).touch_changed();
+    return {};
 }
 
 Res<i64> duplicate(Thread& thread, FileRef file, u32 lowest, bool close_on_exec) {
@@ -269,7 +291,7 @@ Res<i64> sys_flock(Thread& thread, Arguments arguments) {
 
 Res<i64> sys_ioctl(Thread& thread, Arguments arguments) {
     constexpr u32 kReadable = 0x541b, kNonBlocking = 0x5421, kAsync = 0x5452, kClearCloseOnExec = 0x5450,
-                  kSetCloseOnExec = 0x5451;
+                  kSetCloseOnExec = 0x5451, kGetProtection = 0x8008'6601, kSetProtection = 0x4008'6602;
     u32 fd = static_cast<u32>(arguments[0]), request = static_cast<u32>(arguments[1]);
     HeldFile file;
     TRY(file.hold(thread, fd));
@@ -291,6 +313,14 @@ Res<i64> sys_ioctl(Thread& thread, Arguments arguments) {
             file->status_flags = flags;
             return 0;
         }
+        case kGetProtection:
+            if (!has_protection(*file.get())) break;
+            TRY(write_user(arguments[2], file->inode->protection));
+            return 0;
+        case kSetProtection:
+            if (!has_protection(*file.get())) break;
+            TRY(set_protection(thread, *file->inode, arguments[2]));
+            return 0;
         case kReadable: {
             if (!file->seekable() || file->is_directory()) break;
             Stat stat;

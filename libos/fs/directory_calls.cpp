@@ -150,7 +150,15 @@ Res<i64> sys_getcwd(Thread& thread, Arguments arguments) {
     usize root = strlen(context.root);
     if (root > 1) {
         bool below = memcmp(path, context.root, root) == 0 && (path[root] == '/' || path[root] == 0);
-        if (below) shown = path[root] == 0 ? "/" : path + root;
+        if (below) {
+            shown = path[root] == 0 ? "/" : path + root;
+        } else {  // outside of what chroot(2) has left
+            constexpr std::string_view kPrefix = "(unreachable)";
+            const usize length = strlen(path);
+            if (length + kPrefix.size() >= sizeof path) return Failure{Errno::nametoolong};
+            for (usize at = length + 1; at-- > 0;) path[at + kPrefix.size()] = path[at];
+            memcpy(path, kPrefix.data(), kPrefix.size());
+        }
     }
     usize size = strlen(shown) + 1;
     if (size > arguments[1]) return Failure{Errno::range};

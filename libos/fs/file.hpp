@@ -22,6 +22,7 @@ struct Stat {  // struct stat of x86-64
     i64 st_atime, st_atime_nsec, st_mtime, st_mtime_nsec, st_ctime, st_ctime_nsec;
     i64 unused[3];
     i64 born_seconds, born_nanoseconds;  ///< not part of struct stat: for statx; copy_out only sizeof_linux
+    u64 protection;                      ///< as well: FS_*_FL, of memory files only
     static constexpr usize sizeof_linux = 144;
 };
 

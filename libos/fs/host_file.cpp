@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Files and directories behind the gate: see host_file.hpp.
 #include "libos/fs/host_file.hpp"
+#include "libos/fs/socket_names.hpp"
 
 #include "base/memory.hpp"
 #include "libos/gate.hpp"
@@ -256,7 +257,7 @@ Res<void> HostDirectory::stat(Thread&, Stat& stat) {
     return {};
 }
 
-Res<void> HostDirectory::visit_directory(Thread&, u64 position, DirectoryVisitor& visitor) {
+Res<void> HostDirectory::visit_host(u64 position, DirectoryVisitor& visitor) {
     if (name_ != nullptr && listing_ == nullptr && position == 0) {
         listing_ = listing_of(name_);
         if (listing_ == nullptr) listing_ = listing_read(name_, handle_);
@@ -281,6 +282,21 @@ Res<void> HostDirectory::visit_directory(Thread&, u64 position, DirectoryVisitor
             at += record.size;
         }
     }
+}
+
+Res<void> HostDirectory::visit_directory(Thread& thread, u64 position, DirectoryVisitor& visitor) {
+    struct Watching final : DirectoryVisitor {
+        DirectoryVisitor& to;
+        bool full = false;
+        explicit Watching(DirectoryVisitor& other) : to{other} {}
+        bool entry(std::string_view name, u64 inode, u8 type, u64 next) override {
+            full = !to.entry(name, inode, type, next);
+            return !full;
+        }
+    } watching{visitor};
+    if (position < kKeptPositions) TRY(visit_host(position, watching));
+    if (watching.full || path == nullptr) return {};
+    return visit_kept_names(thread, {path, strlen(path)}, position, visitor);
 }
 
 void HostDirectory::close_local() { g_gate->DkObjectClose(handle_); }

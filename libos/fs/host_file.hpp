@@ -70,6 +70,7 @@ public:
     Res<void> sync(Thread& thread, bool data_only) override;
     Res<void> stat(Thread& thread, Stat& stat) override;
     Res<void> visit_directory(Thread& thread, u64 position, DirectoryVisitor& visitor) override;
+    Res<void> visit_host(u64 position, DirectoryVisitor& visitor);  ///< what the host has
     void close_local() override;
     bool is_object(u64 volume, u64 identity) const override {
         return attributes_.volume == volume && attributes_.identity == identity;

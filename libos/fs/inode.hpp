@@ -70,6 +70,15 @@ struct InodeAttributes {
     i64 accessed = 0, accessed_ns = 0, modified = 0, modified_ns = 0;
 };
 
+/// FS_*_FL of ioctl_iflags(2), as far as they are kept.
+enum Protection : u32 {
+    kImmutable = 0x10,
+    kAppendOnly = 0x20,
+    kNoDump = 0x40,
+    kNoAccessTime = 0x80,
+    kShownProtection = kImmutable | kAppendOnly | kNoDump,  ///< STATX_ATTR_* have the same values
+};
+
 class Inode {
 public:
     virtual ~Inode() = default;
@@ -112,6 +121,7 @@ public:
     u32 mode = 0;  ///< type and permission bits
     u32 uid = 0, gid = 0;
     u32 object_size = 0;  ///< set by make_inode
+    u32 protection = 0;   ///< Protection bits; of memory trees
     u32 watched = 0;      ///< inotify is to be told when it goes
     u64 device = 0;
     u64 number = 0;  ///< st_ino
@@ -176,6 +186,7 @@ private:
 /// May the thread do all of `wanted` (4 read, 2 write, 1 execute or search) to what has these attributes? Errno::acces.
 Res<void> check_permission(Thread& thread, u32 mode, u32 uid, u32 gid, u32 wanted, bool real_ids = false);
 inline Res<void> check_permission(Thread& thread, const Inode& inode, u32 wanted) {
+    if ((inode.protection & kImmutable) != 0 && (wanted & 2) != 0) return Failure{Errno::perm};
     return check_permission(thread, inode.mode, inode.uid, inode.gid, wanted);
 }
 /// Owner of the file, or CAP_FOWNER. Errno::perm.
@@ -188,5 +199,7 @@ bool has_capability(Thread& thread, u32 capability);
 __attribute__((weak)) Res<InodeRef> create_proc_tree();
 __attribute__((weak)) Res<InodeRef> create_dev_tree();
 __attribute__((weak)) Res<InodeRef> create_sys_tree();
+/// What lies behind a character device of this number (st_rdev). Errno::nxio: nothing.
+__attribute__((weak)) Res<FileRef> open_device(Thread& thread, u64 device, u32 open_flags);
 
 }  // namespace postern::libos

@@ -2,6 +2,7 @@
 // Calls that make, change and remove names.
 #include "libos/fs/mount.hpp"
 #include "libos/fs/open.hpp"
+#include "libos/fs/tmpfs.hpp"
 #include "libos/gate.hpp"
 #include "libos/inotify/notify.hpp"
 #include "libos/process/process.hpp"
@@ -70,6 +71,7 @@ Res<i64> remove_name(Thread& thread, i32 dirfd, u64 user_path, bool directory) {
     gate::Attributes attributes;
     const bool tells = notify_active();
     if (tells && !place.inside) find_name(thread, place, attributes);
+    if (directory && !place.inside && keeps_names(place)) return Failure{Errno::notempty};
     bool inside =
         TRY(act_host(thread, place, [&](Place& at) { return g_gate->DkStreamDelete(at.uri, directory ? 1 : 0); }));
     if (!inside) {
@@ -225,32 +227,43 @@ Res<i64> symlink_at(Thread& thread, u64 user_target, i32 dirfd, u64 user_path) {
     return 0;
 }
 
-Res<i64> make_node(Thread& thread, i32 dirfd, u64 user_path, u32 mode) {
+Res<i64> make_node(Thread& thread, i32 dirfd, u64 user_path, u32 mode, u32 number) {
     u32 type = mode & kTypeMask;
     if (type == 0) type = kTypeRegular;
-    if (type == kTypeCharacter || type == kTypeBlock) return Failure{Errno::perm};
-    if (type != kTypeRegular && type != kTypeFifo && type != kTypeSocket) return Failure{Errno::inval};
+    constexpr u32 kCapabilityMknod = 27;
+    const bool device = type == kTypeCharacter || type == kTypeBlock;
+    if (type == kTypeDirectory) return Failure{Errno::perm};
+    if (!device && type != kTypeRegular && type != kTypeFifo && type != kTypeSocket) return Failure{Errno::inval};
     Place place;
     TRY(new_place(thread, dirfd, user_path, place));
     mode = mode & 07777 & ~thread.process->fs->umask;
     gate::Attributes attributes;
     gate::Handle handle = gate::kNoHandle;
-    bool inside = TRY(ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
+    auto asked = ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
         // FIFOs and socket names on the host would lead out of the family.
-        if (type != kTypeRegular)
-            return query_name(at.uri, gate::kOpenNoFollow, answer) == gate::Err::ok ? gate::Err::exists
-                   : (answer.name_flags & gate::kNameInside) != 0                   ? gate::Err::not_found
-                                                                                    : gate::Err::denied;
+        if (type != kTypeRegular) {
+            gate::Err error = query_name(at.uri, gate::kOpenNoFollow, answer);
+            return error == gate::Err::ok ? gate::Err::exists : error;
+        }
         return g_gate->DkStreamOpen(at.uri, gate::kAccessWrite, mode, gate::kCreateAlways, 0, &handle, &answer);
-    }));
-    if (!inside) {
+    });
+    const bool kept = !asked.ok() && asked.error() == Errno::noent && type != kTypeRegular && !place.inside;
+    if (!asked.ok() && !kept) return Failure{asked.error()};
+    // A character device 0:0 is a whiteout, which everybody may make.
+    const bool whiteout = type == kTypeCharacter && number == 0;
+    if (device && !whiteout && !has_capability(thread, kCapabilityMknod)) return Failure{Errno::perm};
+    if (kept) {
+        InodeRef made = TRY(make_socket_name(thread, place, type | mode));
+        if (device) static_cast<MemoryDevice&>(*made).device_number = number;
+    } else if (!asked.value()) {
         if (handle != gate::kNoHandle) g_gate->DkObjectClose(handle);
-        if (notify_active()) notify_object(place.view(), nullptr, kNotifyCreate, place.directory.get());
-        return 0;
+    } else {
+        TRY(check_new(place));
+        if (place.must_be_directory) return Failure{Errno::noent};
+        if (device && place.directory->device != kTmpfsDevice) return Failure{Errno::perm};
+        InodeRef made = TRY(place.directory->create(thread, place.name(), type | mode));
+        if (device) static_cast<MemoryDevice&>(*made).device_number = number;
     }
-    TRY(check_new(place));
-    if (place.must_be_directory) return Failure{Errno::noent};
-    InodeRef made = TRY(place.directory->create(thread, place.name(), type | mode));
     if (notify_active()) notify_object(place.view(), nullptr, kNotifyCreate, place.directory.get());
     return 0;
 }
@@ -371,10 +384,12 @@ Res<i64> sys_symlinkat(Thread& thread, Arguments arguments) {
     return symlink_at(thread, arguments[0], fd_of(arguments[1]), arguments[2]);
 }
 Res<i64> sys_mknod(Thread& thread, Arguments arguments) {
-    return make_node(thread, kAtWorkingDirectory, arguments[0], static_cast<u32>(arguments[1]));
+    return make_node(thread, kAtWorkingDirectory, arguments[0], static_cast<u32>(arguments[1]),
+                     static_cast<u32>(arguments[2]));
 }
 Res<i64> sys_mknodat(Thread& thread, Arguments arguments) {
-    return make_node(thread, fd_of(arguments[0]), arguments[1], static_cast<u32>(arguments[2]));
+    return make_node(thread, fd_of(arguments[0]), arguments[1], static_cast<u32>(arguments[2]),
+                     static_cast<u32>(arguments[3]));
 }
 Res<i64> sys_readlink(Thread& thread, Arguments arguments) {
     return read_link_at(thread, kAtWorkingDirectory, arguments[0], arguments[1], arguments[2]);

@@ -52,6 +52,9 @@ Res<FileRef> open_inode(Thread& thread, Place& place, u32 flags, bool created, b
         ((flags & kAccessMask) != kReadOnlyFlag || (flags & (kCreateFlag | kTruncateFlag)) != 0))
         return Failure{Errno::isdir};
     if (!created) TRY(check_permission(thread, inode, wanted_access(flags)));
+    if ((inode.protection & kAppendOnly) != 0 &&
+        (((flags & kAccessMask) != kReadOnlyFlag && (flags & kAppendFlag) == 0) || (flags & kTruncateFlag) != 0))
+        return Failure{Errno::perm};
     if ((flags & kNoAccessTimeFlag) != 0) TRY(check_owner(thread, inode.uid));
     bool regular = (inode.mode & kTypeMask) == kTypeRegular;
     if ((flags & kTruncateFlag) != 0 && regular && !created) {
@@ -158,6 +161,7 @@ Res<FileRef> open_named(Thread& thread, i32 dirfd, const char* path, u32 flags, 
     mode = mode & 07777 & ~thread.process->fs->umask;
     Place place;
     TRY(walk(thread, dirfd, path, (follow ? u32{kFollow} : 0) | (create ? u32{kMayBeMissing} : 0), place));
+    if (create) prefer_socket_name(place);
     gate::Attributes attributes;
     gate::Handle handle = gate::kNoHandle;
     // Whether a host file is new is only asked when somebody wants to hear of it.

@@ -74,6 +74,54 @@ Res<InodeRef> make_socket_name(Thread& thread, const Place& place, u32 mode) {
     return directory->inode->create(thread, name, mode);
 }
 
+Res<void> visit_kept_names(Thread& thread, std::string_view path, u64 position, DirectoryVisitor& visitor) {
+    if (__atomic_load_n(&root(), __ATOMIC_ACQUIRE) == nullptr) [[likely]]
+        return {};
+    HiddenDirectory* directory = find(path);
+    if (directory == nullptr) return {};
+    struct Shifted final : DirectoryVisitor {
+        DirectoryVisitor& to;
+        explicit Shifted(DirectoryVisitor& other) : to{other} {}
+        bool entry(std::string_view name, u64 inode, u8 type, u64 next) override {
+            return to.entry(name, inode, type, next + kKeptPositions);
+        }
+    } shifted{visitor};
+    constexpr u64 kFirst = 2;
+    return directory->inode->visit(thread, position > kKeptPositions ? position - kKeptPositions : kFirst, shifted);
+}
+
+bool keeps_names(const Place& place) {
+    if (__atomic_load_n(&root(), __ATOMIC_ACQUIRE) == nullptr) [[likely]]
+        return false;
+    char canonical[kPathMax];
+    gate::Attributes attributes;
+    attributes.name = canonical;
+    attributes.name_capacity = sizeof canonical;
+    if (query_name(place.uri, gate::kOpenNoFollow, attributes) != gate::Err::ok || attributes.name_length == 0)
+        return false;
+    struct Any final : DirectoryVisitor {
+        bool found = false;
+        bool entry(std::string_view, u64, u8, u64) override {
+            found = true;
+            return false;
+        }
+    } any;
+    auto visited = visit_kept_names(current_thread(), {canonical, attributes.name_length}, 0, any);
+    return visited.ok() && any.found;
+}
+
+void prefer_socket_name(Place& place) {
+    if (place.inside || __atomic_load_n(&root(), __ATOMIC_ACQUIRE) == nullptr) [[likely]]
+        return;
+    char canonical[kPathMax];
+    gate::Attributes attributes;
+    attributes.name = canonical;
+    attributes.name_capacity = sizeof canonical;
+    if (query_name(place.uri, 0, attributes) == gate::Err::not_found &&
+        (attributes.name_flags & gate::kNameInside) == 0)
+        (void)find_socket_name(place);
+}
+
 bool find_socket_name(Place& place) {
     if (__atomic_load_n(&root(), __ATOMIC_ACQUIRE) == nullptr) [[likely]]
         return false;

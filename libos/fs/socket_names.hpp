@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Names of sockets beside the host's files. The host must not get them (there they would be doors out of the family),
-// so the library OS keeps them: in a hidden memory directory for each host directory in which a socket was bound. A
-// host name that is not found is looked for there. Listings do not show them.
+// Names of sockets, FIFOs and devices beside the host's files. The host must not get them (there they would be doors
+// out of the family), so the library OS keeps them: in a hidden memory directory for each host directory in which one
+// was made. A host name that is not found is looked for there, and listings show them behind the host's own.
 #pragma once
 
 #include "libos/fs/inode.hpp"
@@ -10,11 +10,20 @@ namespace postern::libos {
 
 struct Place;
 
-/// Makes a socket name at a place of the host's where the host has none. Errno::exist, Errno::noent (no such
-/// directory), Errno::rofs (the directory's route is read-only).
+/// Makes such a name (`mode` has its type) at a place of the host's where the host has none. Errno::exist, Errno::noent
+/// (no such directory), Errno::rofs (the directory's route is read-only).
 Res<InodeRef> make_socket_name(Thread& thread, const Place& place, u32 mode);
 
-/// After the host did not find the place: true when a socket name is kept for it; the place is inside then.
+/// After the host did not find the place: true when a name is kept for it; the place is inside then.
 bool find_socket_name(Place& place);
+/// The same for calls that would create the name on the host: asks the host first, where any name is kept.
+void prefer_socket_name(Place& place);
+
+/// Positions of kept names in listings begin here, above all of the host's.
+inline constexpr u64 kKeptPositions = 1ull << 62;
+/// Shows what is kept for the host directory of this canonical name, from `position` on.
+Res<void> visit_kept_names(Thread& thread, std::string_view directory, u64 position, DirectoryVisitor& visitor);
+/// Is any name kept in what the place, a host directory, names?
+bool keeps_names(const Place& place);
 
 }  // namespace postern::libos

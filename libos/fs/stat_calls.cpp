@@ -70,6 +70,7 @@ Res<i64> put_statfs(u64 user, std::string_view path, bool inside, bool memory, b
         out.type = kSysfsMagic;
     } else if (inside || memory) {
         out.type = kTmpfsMagic;
+        out.flags &= ~kNoDev;
         quota::Room room = quota::room();
         out.blocks = room.pages;
         out.blocks_free = out.blocks_available = room.free_pages;
@@ -179,6 +180,10 @@ Res<i64> sys_statx(Thread& thread, Arguments arguments) {
     out.accessed = {stat.st_atime, static_cast<u32>(stat.st_atime_nsec), 0};
     out.modified = {stat.st_mtime, static_cast<u32>(stat.st_mtime_nsec), 0};
     out.changed = {stat.st_ctime, static_cast<u32>(stat.st_ctime_nsec), 0};
+    if (stat.st_dev == kTmpfsDevice) {
+        out.attributes = stat.protection & kShownProtection;
+        out.attributes_mask = kShownProtection;
+    }
     out.born = {stat.born_seconds, static_cast<u32>(stat.born_nanoseconds), 0};
     out.rdev_major = major_of(stat.st_rdev);
     out.rdev_minor = minor_of(stat.st_rdev);

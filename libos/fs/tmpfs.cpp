@@ -76,6 +76,7 @@ Res<void> MemoryInode::stat(Thread& thread, Stat& stat) {
     stamp(modified, stat.st_mtime, stat.st_mtime_nsec);
     stamp(changed, stat.st_ctime, stat.st_ctime_nsec);
     stamp(born, stat.born_seconds, stat.born_nanoseconds);
+    stat.protection = protection;
     return {};
 }
 
@@ -83,6 +84,8 @@ Res<void> MemoryInode::set_attributes(Thread& thread, u32 changes, const InodeAt
     // The callers have checked ownership for modes and times; owners are checked here (chown(2)).
     const Credentials& credentials = thread.process->credentials;
     constexpr u32 kCapabilityChown = 0;
+    if ((changes & (kChangeMode | kChangeOwner | kChangeGroup)) != 0 && (protection & (kImmutable | kAppendOnly)) != 0)
+        return Failure{Errno::perm};
     bool may_chown = has_capability(thread, kCapabilityChown);
     u32 fresh_mode = mode, fresh_uid = uid, fresh_gid = gid;
     if (changes & (kChangeOwner | kChangeGroup)) {
@@ -153,6 +156,17 @@ Res<FileRef> MemoryFifo::open(Thread& thread, u32 open_flags) {
         if (pipe_ == nullptr) pipe_ = TRY(pipe_create());
     }
     return pipe_open_fifo(thread, *pipe_, open_flags);
+}
+
+Res<FileRef> MemoryDevice::open(Thread& thread, u32 open_flags) {
+    if ((mode & kTypeMask) != kTypeCharacter || open_device == nullptr) return Failure{Errno::nxio};
+    return open_device(thread, device_number, open_flags);
+}
+
+Res<void> MemoryDevice::stat(Thread& thread, Stat& stat) {
+    TRY(MemoryInode::stat(thread, stat));
+    stat.st_rdev = device_number;
+    return {};
 }
 
 // Directories ----------------------------------------------------------------------------------------------------
@@ -253,6 +267,8 @@ Res<void> MemoryDirectory::may_change(Thread& thread) const { return check_permi
 
 Res<void> MemoryDirectory::may_remove(Thread& thread, const Inode& child) const {
     TRY(may_change(thread));
+    if ((protection & kAppendOnly) != 0 || (child.protection & (kImmutable | kAppendOnly)) != 0)
+        return Failure{Errno::perm};
     if ((mode & 01000) == 0 || has_capability(thread, kCapabilityFowner)) return {};
     u32 user = thread.process->credentials.fsuid;
     if (user == uid || user == child.uid) return {};
@@ -317,6 +333,8 @@ Res<InodeRef> MemoryDirectory::create(Thread& thread, std::string_view name, u32
     MemoryInode* child;
     if ((child_mode & kTypeMask) == kTypeRegular)
         child = TRY(make_object<MemoryFileInode>());
+    else if ((child_mode & kTypeMask) == kTypeCharacter || (child_mode & kTypeMask) == kTypeBlock)
+        child = TRY(make_object<MemoryDevice>());
     else
         child = TRY(make_object<MemoryFifo>());
     InodeRef made{child};
@@ -374,7 +392,7 @@ Res<void> MemoryDirectory::make_link(Thread& thread, std::string_view name, std:
 
 Res<void> MemoryDirectory::add_name(Thread& thread, std::string_view name, Inode& existing) {
     if (existing.device != kTmpfsDevice) return Failure{Errno::xdev};
-    if (existing.is_directory()) return Failure{Errno::perm};
+    if (existing.is_directory() || (existing.protection & (kImmutable | kAppendOnly)) != 0) return Failure{Errno::perm};
     auto& child = static_cast<MemoryInode&>(existing);
     Guard guard{tree_lock()};
     if (find(name) != nullptr) return Failure{Errno::exist};

@@ -127,6 +127,16 @@ private:
     Pipe* pipe_ = nullptr;
 };
 
+/// The name of a device (mknod(2)). Those of /dev can be opened under it, others are names only.
+class MemoryDevice final : public MemoryInode {
+public:
+    Res<FileRef> open(Thread& thread, u32 open_flags) override;
+    Res<void> stat(Thread& thread, Stat& stat) override;
+    Res<void> truncate(Thread&, u64) override { return {}; }  // open(2) with O_TRUNC
+
+    u64 device_number = 0;  ///< st_rdev
+};
+
 class MemoryDirectory final : public MemoryInode {
 public:
     ~MemoryDirectory() override;

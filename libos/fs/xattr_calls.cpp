@@ -119,6 +119,7 @@ Res<void> find(Thread& thread, By by, u64 argument, Target& target) {
 /// xattr_permission(): `write` for setting and removing.
 Res<void> check_access(Thread& thread, MemoryInode& inode, const Name& name, bool write) {
     const u32 type = inode.mode & kTypeMask;
+    if (write && (inode.protection & (kImmutable | kAppendOnly)) != 0) return Failure{Errno::perm};
     switch (name.space) {
         case Space::trusted:
             if (!has_capability(thread, kCapabilityAdmin)) return Failure{write ? Errno::perm : Errno::nodata};

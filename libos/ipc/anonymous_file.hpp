@@ -7,6 +7,8 @@
 
 namespace postern::libos {
 
+/// One more event, as the kernel signals them: never blocks. False: the file is no eventfd.
+bool event_signal(File& file);
 Res<FileRef> make_event_file(u64 initial, bool semaphore, u32 open_flags);
 
 struct TimerSpec {  // struct itimerspec

@@ -37,7 +37,7 @@ void note(const File& file, u32 fd, u32 reason) {
     __atomic_or_fetch(&thread->attention, u32{kAttentionNoted}, __ATOMIC_SEQ_CST);
 }
 
-void announce(WaitEntry& entry, u32 events) {
+bool announce(WaitEntry& entry, u32 events) {
     auto& watch = *reinterpret_cast<AsyncWatch*>(entry.cookie);
     u32 reasons = watch.file->async_reasons(events);
     constexpr u32 kRoom = 1 << kAsyncOut;
@@ -46,6 +46,7 @@ void announce(WaitEntry& entry, u32 events) {
         reasons &= ~kRoom;
     for (u32 reason = kAsyncIn; reason <= kAsyncHangup; ++reason)
         if ((reasons >> reason & 1) != 0) note(*watch.file, watch.fd, reason);
+    return true;
 }
 
 i64 band_of(u32 reason) {

@@ -77,7 +77,7 @@ public:
     void visit(void (*visit)(u32, u32, u64, void*), void* cookie);
 
 private:
-    static void announce(WaitEntry& entry, u32 events);
+    static bool announce(WaitEntry& entry, u32 events);
     void make_ready(EpollItem& item);
     u32 due(Thread& thread, EpollItem& item, bool consume);
 
@@ -97,15 +97,17 @@ EpollFile::~EpollFile() {
 }
 
 /// With the queue of the watched file locked.
-void EpollFile::announce(WaitEntry& entry, u32 events) {
+bool EpollFile::announce(WaitEntry& entry, u32 events) {
     EpollItem& item = *reinterpret_cast<EpollItem*>(entry.cookie);
     u32 wanted = __atomic_load_n(&item.events, __ATOMIC_RELAXED);
-    if ((wanted & ~kPrivateBits) == 0) return;  // disabled by EPOLLONESHOT
-    if ((events & (wanted | kPollErr | kPollHup)) == 0) return;
+    if ((wanted & ~kPrivateBits) == 0) return false;  // disabled by EPOLLONESHOT
+    if ((events & (wanted | kPollErr | kPollHup)) == 0) return false;
     EpollFile& set = *item.set;
     __atomic_add_fetch(&set.announcements_, 1, __ATOMIC_RELAXED);
     if (item.polled == 0) set.make_ready(item);
+    const bool waited_for = set.queue_.has_waiters();
     set.queue_.wake(kPollIn | kPollRdNorm);
+    return waited_for;
 }
 
 void EpollFile::make_ready(EpollItem& item) {
@@ -125,6 +127,7 @@ Res<void> EpollFile::add(Thread& thread, File& file, u32 fd, const EpollEvent& e
     item->polled = is_polled(file) ? 1 : 0;
     item->entry.cookie = reinterpret_cast<u64>(item);
     item->entry.notify = &EpollFile::announce;
+    item->entry.exclusive = (event.events & EPOLLEXCLUSIVE) != 0 ? 1 : 0;
     {
         Guard guard{lock_};
         undoable_push_back(lock_, items_, *item);

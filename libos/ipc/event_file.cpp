@@ -48,10 +48,19 @@ public:
         u64 count = load();
         u32 bits = 0;
         if (count != 0) bits |= kPollIn | kPollRdNorm;
+        if (count == ~0ull) bits |= kPollErr;  // more was signalled than it can count
         if (count < kMost) bits |= kPollOut | kPollWrNorm;
         return bits;
     }
     WaitQueue* wait_queue() override { return &queue_; }
+
+    /// As the kernel itself counts: never blocks, never wraps.
+    void signal() {
+        u64 seen = load();
+        while (seen != ~0ull && !exchange(seen, seen + 1)) {
+        }
+        queue_.wake(seen >= kMost ? kPollIn | kPollRdNorm | kPollErr : kPollIn | kPollRdNorm);
+    }
 
 private:
     u64 load() const { return __atomic_load_n(&count_, __ATOMIC_SEQ_CST); }
@@ -75,13 +84,16 @@ private:
         if (value == ~0ull) return Failure{Errno::inval};
         for (;;) {
             u64 seen = load();
-            while (value <= kMost - seen) {
+            while (seen <= kMost && value <= kMost - seen) {
                 if (!exchange(seen, seen + value)) continue;
                 queue_.wake(kPollIn | kPollRdNorm);
                 return sizeof(u64);
             }
             if ((status_flags & O_NONBLOCK) != 0) return Failure{Errno::again};
-            TRY(wait_until(thread, queue_, kPollOut, gate::kForever, [&] { return value <= kMost - load(); }));
+            TRY(wait_until(thread, queue_, kPollOut, gate::kForever, [&] {
+                u64 now = load();
+                return now <= kMost && value <= kMost - now;
+            }));
         }
     }
 
@@ -91,6 +103,12 @@ private:
 };
 
 }  // namespace
+
+bool event_signal(File& file) {
+    if (file.kind() != FileKind::event) return false;
+    static_cast<EventFile&>(file).signal();
+    return true;
+}
 
 Res<FileRef> make_event_file(u64 initial, bool semaphore, u32 open_flags) {
     auto* file = TRY(make_file<EventFile>(initial, semaphore, open_flags));

@@ -335,6 +335,24 @@ Res<i64> pipe_tee(Thread& thread, File& from, File& to, u64 size, bool wait) {
     return written;
 }
 
+Res<u64> pipe_wait_for_room(Thread& thread, File& file, bool wait) {
+    Pipe& pipe = static_cast<PipeFile&>(file).pipe();
+    for (;;) {
+        if (pipe.readers == 0) {
+            send_signal_to_thread(thread, user_signal(kSigPipe));
+            return Failure{Errno::pipe};
+        }
+        if (u64 room = pipe.room(); pipe.writable()) return room;
+        if (!wait || (file.status_flags & O_NONBLOCK) != 0) return Failure{Errno::again};
+        TRY(wait_until(thread, pipe.queue, kPollOut, gate::kForever,
+                       [&pipe] { return pipe.writable() || pipe.readers == 0; }));
+    }
+}
+
+bool pipe_is_same(File& left, File& right) {
+    return &static_cast<PipeFile&>(left).pipe() == &static_cast<PipeFile&>(right).pipe();
+}
+
 Res<i64> pipe_get_size(File& file) {
     if (file.kind() != FileKind::pipe) return Failure{Errno::badf};
     return static_cast<i64>(static_cast<PipeFile&>(file).pipe().capacity());

@@ -26,6 +26,10 @@ Res<void> pipe_create_pair(u32 flags, FileRef& reader, FileRef& writer);
 /// the files are not two different pipes.
 Res<i64> pipe_tee(Thread& thread, File& from, File& to, u64 size, bool wait);
 
+/// Bytes that fit now, after waiting for some to fit. Errno::again without `wait`; Errno::pipe (with its signal).
+Res<u64> pipe_wait_for_room(Thread& thread, File& file, bool wait);
+bool pipe_is_same(File& left, File& right);  ///< two ends of one pipe
+
 /// F_GETPIPE_SZ and F_SETPIPE_SZ for fcntl(2). Errno::badf when the file is no pipe.
 Res<i64> pipe_get_size(File& file);
 Res<i64> pipe_set_size(Thread& thread, File& file, u64 size);

@@ -78,7 +78,8 @@ struct UserTime {
     }
     /// What is left, as Linux tells it; a read-only place is no error.
     void write_back() const {
-        if (address == 0) return;
+        constexpr u32 kSticky = 0x4000000;  // personality(2): STICKY_TIMEOUTS
+        if (address == 0 || (current_process().personality & kSticky) != 0) return;
         u64 left = left_until(deadline);
         if (micro)
             (void)write_user(address, TimeVal{static_cast<i64>(left / 1'000'000'000),

@@ -57,6 +57,12 @@ public:
     }
     Res<i64> seek(Thread&, i64, u32) override { return 0; }
     Res<void> truncate(Thread&, u64) override { return Failure{Errno::inval}; }
+    Res<i64> ioctl(Thread&, u32 request, u64 argument) override {
+        constexpr u32 kEntropy = 0x8004'5200;  // RNDGETENTCNT
+        if (device_ != Device::random || request != kEntropy) return Failure{Errno::notty};
+        TRY(write_user(argument, i32{256}));
+        return 0;
+    }
     Res<void> map(u64 address, u64 size, u64, u32 prot, bool shared) override {
         if (device_ != Device::zero) return Failure{Errno::nodev};
         u32 flags = gate::kAllocCommit | gate::kAllocReplace | (shared ? u32{gate::kAllocShared} : 0);
@@ -152,6 +158,17 @@ public:
 };
 
 }  // namespace
+
+Res<FileRef> open_device(Thread& thread, u64 device, u32 open_flags) {
+    for (const auto& entry : kEntries) {
+        if (entry.target != nullptr || entry.number != device) continue;
+        if (entry.device == Device::terminal) return open_controlling_terminal(thread, open_flags);
+        if (entry.device == Device::multiplexer) return open_multiplexer(thread, open_flags);
+        auto* file = TRY(make_file<DeviceFile>(entry.device, open_flags));
+        return FileRef{file};
+    }
+    return Failure{Errno::nxio};
+}
 
 Res<InodeRef> create_dev_tree() {
     auto* inode = TRY(make_inode<DeviceDirectory>());

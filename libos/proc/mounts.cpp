@@ -16,7 +16,7 @@ struct Row {
 Row describe(const Mount& mount) {
     std::string_view path{mount.path, mount.length};
     if (mount.kind == static_cast<u32>(MountKind::host)) return {"postern", "postern", "rw,relatime"};
-    if (mount.kind == static_cast<u32>(MountKind::memory)) return {"tmpfs", "tmpfs", "rw,nosuid,nodev,relatime"};
+    if (mount.kind == static_cast<u32>(MountKind::memory)) return {"tmpfs", "tmpfs", "rw,nosuid,relatime"};
     if (same(path, "/proc")) return {"proc", "proc", "rw,nosuid,nodev,noexec,relatime"};
     if (same(path, "/dev/pts")) return {"devpts", "devpts", "rw,nosuid,noexec,relatime,gid=5,mode=620,ptmxmode=666"};
     if (same(path, "/sys")) return {"sysfs", "sysfs", "ro,nosuid,nodev,noexec,relatime"};

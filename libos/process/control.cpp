@@ -136,6 +136,8 @@ Res<i64> sys_arch_prctl(Thread& thread, Arguments arguments) {
             return 0;
         }
         case 0x1004: TRY(write_user(arguments[1], u64{0})); return 0;  // ARCH_GET_GS: as a program that never set it
+        case 0x1011: return 1;                                         // ARCH_GET_CPUID: the instruction works
+        case 0x1012: return Failure{Errno::nodev};                     // ARCH_SET_CPUID
         default: return Failure{Errno::inval};
     }
 }

@@ -34,6 +34,7 @@ public:
     }
     u32 poll(Thread&) override { return handle_->ended != 0 ? kPollIn | kPollRdNorm : 0; }
     WaitQueue* wait_queue() override { return &handle_->queue; }
+    Res<i64> ioctl(Thread& thread, u32 request, u64 argument) override;
     PidHandle* handle() const { return handle_; }
 
 private:
@@ -41,6 +42,45 @@ private:
 };
 
 constexpr i32 kFromTkill = -6;
+
+struct PidInfo {  // struct pidfd_info, first version
+    u64 mask, control_group;
+    u32 pid, group_leader, parent;
+    u32 user, group, effective_user, effective_group, saved_user, saved_group, file_user, file_group;
+    i32 exit_status;
+    u32 dump_mask, spare;
+};
+static_assert(sizeof(PidInfo) == 72);
+enum PidInfoBits : u64 { kInfoPid = 1, kInfoCredentials = 2, kInfoControlGroup = 4, kInfoExit = 8 };
+
+Res<i64> PidFile::ioctl(Thread&, u32 request, u64 argument) {
+    // PIDFD_GET_INFO: the number tells how much of the structure the program knows.
+    constexpr u32 kFirstVersion = 64;
+    const u32 size = request >> 16 & 0x3fff;
+    if ((request & 0xffff) != 0xff0b || request >> 30 != 3 || size < kFirstVersion) return Failure{Errno::notty};
+    if (argument == 0) return Failure{Errno::inval};
+    const u64 wanted = TRY(read_user<u64>(argument));
+    PidInfo info{};
+    {
+        Guard guard{process_table_lock()};
+        const Process* process = handle_->process;
+        if (process == nullptr) {
+            if ((wanted & kInfoExit) == 0) return Failure{Errno::srch};
+            info.mask = kInfoExit;
+            info.exit_status = static_cast<i32>(handle_->exit_status);
+        } else {
+            const Credentials& c = process->credentials;
+            info.mask = kInfoPid | kInfoCredentials | (wanted & kInfoControlGroup);
+            info.control_group = (wanted & kInfoControlGroup) != 0 ? 1 : 0;
+            info.pid = info.group_leader = process->pid;
+            info.parent = process->parent != nullptr ? process->parent->pid : 1;
+            info.user = c.uid, info.effective_user = c.euid, info.saved_user = c.suid, info.file_user = c.fsuid;
+            info.group = c.gid, info.effective_group = c.egid, info.saved_group = c.sgid, info.file_group = c.fsgid;
+        }
+    }
+    TRY(copy_out(argument, &info, size < sizeof info ? size : sizeof info));
+    return 0;
+}
 
 /// The process whose directory in /proc is open as `file`, 0: it is none.
 u32 number_of_directory(const File& file) {
@@ -82,6 +122,7 @@ void pid_handle_reaped(Process& process) {
     PidHandle* handle = process.pid_handle;
     process.pid_handle = nullptr;
     handle->process = nullptr;
+    handle->exit_status = process.exit_status;
     handle->ended = 1;
     drop(handle);
 }

@@ -12,6 +12,7 @@ struct PidHandle {
     u32 references = 1;
     u32 pid = 0;
     Process* process = nullptr;  ///< null once it is reaped. Guarded by the table of processes
+    u32 exit_status = 0;         ///< of a reaped one: wait(2) encoding
     volatile u32 ended = 0;      ///< a zombie, or reaped
     WaitQueue queue;             ///< woken when it ends
 };

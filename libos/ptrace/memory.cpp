@@ -96,6 +96,14 @@ Res<i64> transfer_vectors(Thread& thread, Arguments arguments, bool write) {
         Guard guard{process_table_lock()};
         if (find_thread_locked(pid) == nullptr && find_process_locked(pid) == nullptr) return Failure{Errno::srch};
     }
+    for (u64 side = 0; side < 2; ++side) {
+        i64 sum = 0;
+        for (u64 index = 0; index < (side == 0 ? local_count : remote_count); ++index) {
+            auto vector = TRY(read_user<UserVector>(arguments[side == 0 ? 1 : 3] + index * sizeof(UserVector)));
+            if (static_cast<i64>(vector.size) < 0 || __builtin_add_overflow(sum, static_cast<i64>(vector.size), &sum))
+                return Failure{Errno::inval};
+        }
+    }
     u64 local_index = 0, local_done = 0, total = 0;
     UserVector local{};
     for (u64 i = 0; i < remote_count; ++i) {

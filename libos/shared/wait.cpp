@@ -70,10 +70,13 @@ void WaitQueue::wake_slow(u32 events) {
     u32 count = 0;
     {
         Guard guard{lock_};
+        bool one_woken = false;
         for (WaitEntry* entry = entries_.front(); entry != nullptr; entry = entries_.next(*entry)) {
+            if (entry->exclusive != 0 && one_woken) continue;
+            bool woke = true;
             if (((entry->events | kPollErr | kPollHup) & events) == 0) continue;
             if (entry->notify != nullptr) {
-                entry->notify(*entry, events);
+                woke = entry->notify(*entry, events);
             } else if (entry->thread != nullptr) {
                 u32 old = __atomic_exchange_n(&entry->thread->wake_word, kWoken, __ATOMIC_SEQ_CST);
                 if (old == kOnWord || old == kOnStreams) {
@@ -85,7 +88,7 @@ void WaitQueue::wake_slow(u32 events) {
                     }
                 }
             }
-            if (entry->exclusive != 0) break;
+            if (entry->exclusive != 0) one_woken = woke;
         }
     }
     // Sleepers take this queue's lock first thing: they are roused after it is free. Threads are never unmapped, so a

@@ -37,8 +37,9 @@ struct WaitEntry {
     Thread* thread = nullptr;  ///< woken, unless `notify` is set
     u32 events = 0;            ///< PollBits of interest
     u32 exclusive = 0;         ///< woken one at a time
-    /// Called instead of waking `thread`, with the queue locked: must not block (epoll's ready list).
-    void (*notify)(WaitEntry& entry, u32 events) = nullptr;
+    /// Called instead of waking `thread`, with the queue locked: must not block (epoll's ready list). True: somebody
+    /// was woken by it, so that of exclusive entries no other is needed.
+    bool (*notify)(WaitEntry& entry, u32 events) = nullptr;
     u64 cookie = 0;
     WaitEntry* next_extra = nullptr;  ///< chain of the thread's entries beyond its embedded one
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Calls that are new or were partial: prints what the kernel answers. Compared with the native output.
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -10,7 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/select.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -98,9 +102,263 @@ static void futexes(void) {
     (void)now;
 }
 
+/* /proc, clocks and registers of another process */
+static void processes(void) {
+    char name[64], line[512];
+    int ends[2];
+    pipe(ends);
+    pid_t child = fork();
+    if (child == 0) {
+        for (volatile long i = 0; i < 200000000; ++i) {
+        }
+        write(ends[1], "x", 1);
+        pause();
+    }
+    read(ends[0], line, 1);
+    snprintf(name, sizeof name, "/proc/%d/maps", child);
+    FILE* file = fopen(name, "r");
+    int executable = 0, stack = 0;
+    while (file && fgets(line, sizeof line, file)) {
+        executable += strstr(line, "r-xp") && strstr(line, "libos-linux-guest");
+        stack += strstr(line, "[stack]") != 0;
+    }
+    printf("maps: %d %d\n", executable, stack);
+    snprintf(name, sizeof name, "/proc/%d/smaps", child);
+    file = fopen(name, "r");
+    int sizes = 0;
+    while (file && fgets(line, sizeof line, file)) sizes += strncmp(line, "Size:", 5) == 0;
+    printf("smaps: %d\n", sizes > 5);
+    snprintf(name, sizeof name, "/proc/%d/statm", child);
+    file = fopen(name, "r");
+    long pages = 0, resident = 0;
+    fscanf(file, "%ld %ld", &pages, &resident);
+    printf("statm: %d %d\n", pages > 100, resident > 50);
+    snprintf(name, sizeof name, "/proc/%d/stat", child);
+    file = fopen(name, "r");
+    long user = 0, system = 0;
+    fgets(line, sizeof line, file);
+    sscanf(strrchr(line, ')'), ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld", &user, &system);
+    printf("used: %d\n", user + system > 2);
+    clockid_t clock;
+    struct timespec time = {0, 0};
+    printf("clock: %d", clock_getcpuclockid(child, &clock));
+    printf(" %d", clock_gettime(clock, &time));
+    printf(" %d\n", time.tv_sec != 0 || time.tv_nsec > 20000000);
+    told("resolution", clock_getres(clock, &time));
+    told("attach", syscall(SYS_ptrace, 16, child, 0, 0));
+    waitpid(child, 0, 0);
+    static char area[16384] __attribute__((aligned(64)));
+    struct {
+        void* base;
+        size_t size;
+    } vector = {area, sizeof area};
+    told("vectors", syscall(SYS_ptrace, 0x4204, child, 0x202, &vector));
+    printf("%d %d\n", vector.size > 576, *(uint64_t*)(area + 464) != 0);
+    told("set vectors", syscall(SYS_ptrace, 0x4205, child, 0x202, &vector));
+    vector.size -= 8;
+    told("too short", syscall(SYS_ptrace, 0x4205, child, 0x202, &vector));
+    vector.size += 8;
+    area[512 + 8] = 1;
+    told("compacted", syscall(SYS_ptrace, 0x4205, child, 0x202, &vector));
+    kill(child, SIGKILL);
+    waitpid(child, 0, 0);
+    told("gone", clock_gettime(clock, &time));
+}
+
+static void splices(void) {
+    static char data[200000] __attribute__((aligned(4096)));
+    int ends[2];
+    pipe(ends);
+    struct iovec {
+        void* base;
+        size_t size;
+    } vector = {data, sizeof data};
+    told("vmsplice", syscall(SYS_vmsplice, ends[1], &vector, 1, 0));
+    told("full", syscall(SYS_vmsplice, ends[1], &vector, 1, 2));
+    told("flags", syscall(SYS_vmsplice, ends[1], &vector, 1, 64));
+    int file = open("linux.tmp", O_CREAT | O_RDWR, 0600);
+    loff_t at = 0;
+    told("out", syscall(SYS_splice, ends[0], 0, file, &at, 65536, 0));
+    told("at", at);
+    told("empty", syscall(SYS_splice, ends[0], 0, file, &at, 65536, 2));
+    told("same pipe", syscall(SYS_splice, ends[0], 0, ends[1], 0, 10, 0));
+    at = 0;
+    ftruncate(file, 200000);
+    told("in", syscall(SYS_splice, file, &at, ends[1], 0, 200000, 0));
+    int event = syscall(SYS_eventfd2, 0, 0);
+    told("to an event", syscall(SYS_splice, ends[0], 0, event, 0, 8, 0));
+    unlink("linux.tmp");
+}
+
+static void pidfds(void) {
+    struct {
+        uint64_t mask, group;
+        uint32_t pid, tgid, ppid, ids[8];
+        int32_t exit_code;
+        uint32_t rest[2];
+    } info = {0};
+    pid_t child = fork();
+    if (child == 0) {
+        pause();
+        _exit(0);
+    }
+    int fd = syscall(434, child, 0);
+    const unsigned long request = 3ul << 30 | 64ul << 16 | 0xff0b;
+    told("null", ioctl(fd, request, 0));
+    told("short", ioctl(fd, 3ul << 30 | 32ul << 16 | 0xff0b, &info));
+    told("live", ioctl(fd, request, &info));
+    printf("%d %d %d\n", (int)(info.mask & 3), info.pid == (uint32_t)child && info.tgid == info.pid,
+           info.ppid == (uint32_t)getpid());
+    kill(child, SIGKILL);
+    waitpid(child, 0, 0);
+    info.mask = 0;
+    told("reaped", ioctl(fd, request, &info));
+    info.mask = 8;
+    told("exit", ioctl(fd, request, &info));
+    printf("%d %x\n", (int)(info.mask & 8), info.exit_code);
+}
+
+static void protections(void) {
+    int flags = 0, fd = open("linux.tmp", O_CREAT | O_RDWR, 0600);
+    told("get", ioctl(fd, 0x80086601, &flags));
+    flags &= 0x30;
+    told("flags", flags);
+    flags = 0x20;
+    if (told("append only", ioctl(fd, 0x40086602, &flags)) == 0) {
+        told("open", open("linux.tmp", O_WRONLY));
+        told("open truncating", open("linux.tmp", O_WRONLY | O_APPEND | O_TRUNC));
+        told("open appending", open("linux.tmp", O_WRONLY | O_APPEND) >= 0 ? 0 : -1);
+        told("truncate", truncate("linux.tmp", 0));
+        told("ftruncate", ftruncate(fd, 0));
+        told("unlink", unlink("linux.tmp"));
+        told("rename", rename("linux.tmp", "linux.2"));
+        told("link", link("linux.tmp", "linux.2"));
+        told("chmod", chmod("linux.tmp", 0644));
+        struct timespec times[2] = {{1, 0}, {1, 0}};
+        told("dated", utimensat(AT_FDCWD, "linux.tmp", times, 0));
+        told("touched", utimensat(AT_FDCWD, "linux.tmp", 0, 0));
+        flags = 0x10;
+        told("immutable", ioctl(fd, 0x40086602, &flags));
+        told("open appending", open("linux.tmp", O_WRONLY | O_APPEND));
+        told("open reading", open("linux.tmp", O_RDONLY) >= 0 ? 0 : -1);
+        told("touched", utimensat(AT_FDCWD, "linux.tmp", 0, 0));
+        told("unlink", unlink("linux.tmp"));
+        flags = 0;
+        told("plain", ioctl(fd, 0x40086602, &flags));
+    }
+    told("unlink", unlink("linux.tmp"));
+}
+
+static void list(const char* directory) {
+    DIR* open = opendir(directory);
+    struct dirent* entry;
+    int count = 0, fifos = 0;
+    while ((entry = readdir(open))) ++count, fifos += entry->d_type == DT_FIFO;
+    printf("%d names, %d FIFOs\n", count, fifos);
+    closedir(open);
+}
+
+/* FIFOs and devices in memory and in the host's directory */
+static void nodes(const char* directory) {
+    for (int host = 0; host < 2; ++host) {
+        if (host) chdir(directory);
+        struct stat stat;
+        char buffer[8] = "";
+        told("mkfifo", mkfifo("linux.fifo", 0640));
+        told("again", mkfifo("linux.fifo", 0640));
+        told("exclusive", open("linux.fifo", O_CREAT | O_EXCL | O_RDWR, 0600));
+        told("nobody reads", open("linux.fifo", O_WRONLY | O_NONBLOCK));
+        pid_t child = fork();
+        if (child == 0) {
+            int fd = open("linux.fifo", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+            write(fd, "hello", 5);
+            _exit(0);
+        }
+        int fd = open("linux.fifo", O_RDONLY);
+        printf("%ld %s\n", (long)read(fd, buffer, 8), buffer);
+        close(fd);
+        waitpid(child, 0, 0);
+        told("stat", lstat("linux.fifo", &stat));
+        printf("%o %ld\n", stat.st_mode, (long)stat.st_size);
+        list(".");
+        told("mkdir", mkdir("linux.d", 0700));
+        told("below", mkfifo("linux.d/f", 0600));
+        list("linux.d");
+        told("rmdir", rmdir("linux.d"));
+        told("unlink", unlink("linux.d/f"));
+        told("rmdir", rmdir("linux.d"));
+        told("unlink", unlink("linux.fifo"));
+        told("unlink", unlink("linux.fifo"));
+        told("no directory", mkfifo("linux.none/f", 0600));
+        if (!host && told("device", mknod("linux.null", S_IFCHR | 0666, 0x103)) == 0) {
+            fd = open("linux.null", O_RDWR);
+            printf("%ld %ld\n", (long)write(fd, "x", 1), (long)read(fd, buffer, 1));
+            told("stat", lstat("linux.null", &stat));
+            printf("%o %lx\n", stat.st_mode, (long)stat.st_rdev);
+            unlink("linux.null");
+            told("unknown", mknod("linux.other", S_IFCHR | 0666, 0xdb77));
+            told("open", open("linux.other", O_RDWR));
+            unlink("linux.other");
+        }
+        told("directory", mknod("linux.x", S_IFDIR | 0666, 0));
+    }
+}
+
+static void queries(void) {
+    int null = open("/dev/null", O_RDONLY), fresh = open("linux.tmp", O_CREAT | O_RDWR, 0600),
+        again = open("linux.tmp", O_CREAT | O_RDWR, 0600), copy = dup(again);
+    told("not created", fcntl(null, 1028, 0));
+    told("created", fcntl(fresh, 1028, 0));
+    told("opened", fcntl(again, 1028, 0));
+    told("same", fcntl(again, 1027, copy));
+    told("another", fcntl(again, 1027, fresh));
+    told("none", fcntl(again, 1027, 999));
+    unlink("linux.tmp");
+    struct {
+        uint64_t size, flags, address, start, end, has, page, offset, inode;
+        uint32_t major, minor, name_size, id_size;
+        uint64_t name, id;
+    } query = {104, 0, (uintptr_t)queries};
+    char name[4096];
+    int maps = open("/proc/self/maps", O_RDONLY);
+    query.name = (uintptr_t)name, query.name_size = sizeof name;
+    told("map", ioctl(maps, 0xc0686611, &query));
+    printf("%d %d %x %d %s\n", query.start <= query.address, query.end > query.address, (int)query.has,
+           query.inode != 0, strrchr(name, '/'));
+    query.flags = 2;
+    told("writable", ioctl(maps, 0xc0686611, &query));
+    query.flags = 16, query.address = 0, query.name = query.name_size = 0;
+    told("next", ioctl(maps, 0xc0686611, &query));
+    query.flags = 0;
+    told("nothing", ioctl(maps, 0xc0686611, &query));
+    query.flags = 64;
+    told("flags", ioctl(maps, 0xc0686611, &query));
+    query.size = 16;
+    told("size", ioctl(maps, 0xc0686611, &query));
+    struct timeval time = {0, 1000};
+    syscall(SYS_personality, 0x4000000);
+    select(0, 0, 0, 0, &time);
+    printf("sticky: %ld\n", (long)time.tv_usec);
+    syscall(SYS_personality, 0);
+    told("cpuid", syscall(SYS_arch_prctl, 0x1011, 0));
+    int random = open("/dev/urandom", O_RDONLY), bits = 0;
+    told("entropy", ioctl(random, 0x80045200, &bits));
+    printf("%d\n", bits);
+}
+
 int main(int argc, char** argv) {
     setvbuf(stdout, 0, _IOLBF, 0);
-    if (argc < 2) return 2;
+    if (argc < 3) return 2;
+    char directory[] = "/tmp/linuxXXXXXX";
+    mkdtemp(directory);
+    chdir(directory);
     if (strcmp(argv[1], "futexes") == 0) futexes();
+    if (strcmp(argv[1], "processes") == 0) processes();
+    if (strcmp(argv[1], "splices") == 0) splices();
+    if (strcmp(argv[1], "pidfds") == 0) pidfds();
+    if (strcmp(argv[1], "protections") == 0) protections();
+    if (strcmp(argv[1], "nodes") == 0) nodes(argv[2]);
+    if (strcmp(argv[1], "queries") == 0) queries();
+    rmdir(directory);
     return 0;
 }
