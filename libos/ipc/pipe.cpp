@@ -95,6 +95,8 @@ public:
         reads_ = (flags & O_ACCMODE) != O_WRONLY;
         writes_ = (flags & O_ACCMODE) != O_RDONLY;
         Guard guard{pipe_.lock};
+        met_partner_ = (reads_ ? pipe_.writers : pipe_.readers) != 0;
+        partner_opens_ = reads_ ? pipe_.writer_opens : pipe_.reader_opens;
         if (reads_) add(pipe_.readers, 1), add(pipe_.reader_opens, 1);
         if (writes_) add(pipe_.writers, 1), add(pipe_.writer_opens, 1);
     }
@@ -114,8 +116,12 @@ public:
     Pipe& pipe() { return pipe_; }
     bool reads() const { return reads_; }
     bool writes() const { return writes_; }
+    /// Was the other side open when this one was counted? It may have said all and gone since.
+    bool met_partner() const { return met_partner_; }
+    /// How often the other side had been opened then.
+    u32 partner_opens() const { return partner_opens_; }
     /// Opened without waiting for a writer: no hang-up is seen before the first one came.
-    void expect_writer() { waiting_for_writer_ = true, writers_seen_ = pipe_.writer_opens; }
+    void expect_writer() { waiting_for_writer_ = true; }
 
     Res<i64> read(Thread& thread, u64 user, u64 size, u64) override {
         return receive(thread, size,
@@ -139,6 +145,7 @@ public:
     }
 
     Res<void> stat(Thread& thread, Stat& stat) override {
+        if (inode != nullptr) return inode->stat(thread, stat);  // a FIFO
         fill_anonymous_stat(thread, stat, kTypeFifo | 0600, arena::offset_of(&pipe_) / 16);
         return {};
     }
@@ -151,7 +158,7 @@ public:
         u32 bits = 0;
         if (reads_) {
             if (pipe_.bytes() != 0) bits |= kPollIn | kPollRdNorm;
-            if (pipe_.writers == 0 && !(waiting_for_writer_ && writers_seen_ == pipe_.writer_opens)) bits |= kPollHup;
+            if (pipe_.writers == 0 && !(waiting_for_writer_ && partner_opens_ == pipe_.writer_opens)) bits |= kPollHup;
         }
         if (writes_) {
             if (pipe_.writable()) bits |= kPollOut | kPollWrNorm;
@@ -254,8 +261,8 @@ private:
     }
 
     Pipe& pipe_;
-    bool reads_, writes_, waiting_for_writer_ = false;
-    u32 writers_seen_ = 0;
+    bool reads_, writes_, met_partner_ = false, waiting_for_writer_ = false;
+    u32 partner_opens_ = 0;
 };
 
 Res<FileRef> make_end(Pipe& pipe, u32 flags) {
@@ -285,19 +292,15 @@ Res<FileRef> pipe_open_fifo(Thread& thread, Pipe& pipe, u32 open_flags) {
     const u32 mode = open_flags & O_ACCMODE;
     const bool waits = (open_flags & O_NONBLOCK) == 0;
     if (mode == O_WRONLY && !waits && pipe.readers == 0) return Failure{Errno::nxio};
-    u32 readers_before = pipe.reader_opens, writers_before = pipe.writer_opens;
     FileRef file = TRY(make_end(pipe, open_flags));
+    PipeFile& end = static_cast<PipeFile&>(*file);
     pipe.queue.wake(kPollHup);  // for openers: no signal comes of it
-    if (mode == O_RDONLY && pipe.writers == 0) {
-        if (!waits) {
-            static_cast<PipeFile&>(*file).expect_writer();
-        } else {
-            TRY(wait_until(thread, pipe.queue, kEnds, gate::kForever,
-                           [&] { return pipe.writers != 0 || pipe.writer_opens != writers_before; }));
-        }
-    } else if (mode == O_WRONLY && waits && pipe.readers == 0) {
-        TRY(wait_until(thread, pipe.queue, kEnds, gate::kForever,
-                       [&] { return pipe.readers != 0 || pipe.reader_opens != readers_before; }));
+    if (end.met_partner() || mode == O_RDWR) return file;
+    if (waits) {
+        const volatile u32& opens = mode == O_RDONLY ? pipe.writer_opens : pipe.reader_opens;
+        TRY(wait_until(thread, pipe.queue, kEnds, gate::kForever, [&] { return opens != end.partner_opens(); }));
+    } else if (mode == O_RDONLY) {
+        end.expect_writer();
     }
     return file;
 }
