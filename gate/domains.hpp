@@ -46,7 +46,7 @@ inline constexpr Member kCreate[] = {{"never", kCreateNever}, {"try", kCreateTry
 inline constexpr Member kOptions[] = {{"non_blocking", kOpenNonBlocking}, {"no_follow", kOpenNoFollow},
                                       {"directory", kOpenDirectory},      {"link", kOpenLink},
                                       {"truncate", kOpenTruncate},        {"make_directory", kOpenMakeDirectory},
-                                      {"temporary", kOpenTemporary}};
+                                      {"temporary", kOpenTemporary},      {"make_fifo", kOpenMakeFifo}};
 inline constexpr Member kNaming[] = {{"no_follow", kOpenNoFollow}, {"directory", kOpenDirectory}, {"link", kOpenLink}};
 inline constexpr Member kMap[] = {{"private", kMapPrivate},
                                   {"shared", kMapShared},

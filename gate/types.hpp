@@ -110,6 +110,7 @@ enum OpenOptions : u32 {
     kOpenTruncate = 16,       ///< length becomes 0
     kOpenMakeDirectory = 32,  ///< with kCreateAlways: make a directory
     kOpenTemporary = 64,      ///< an unnamed file in the named directory
+    kOpenMakeFifo = 128,      ///< with kCreateAlways: make a name of type StreamType::pipe. Nothing comes through it
 };
 
 enum class StreamType : u32 { unknown, file, directory, symlink, pipe, pipe_server, null, memory, character, socket };

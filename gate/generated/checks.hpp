@@ -220,7 +220,7 @@ inline constexpr ArgumentRule kArgumentRules[] = {
     {0, static_cast<Right>(0), false, ValueRule::mask, 15},  // DkStreamOpen: access
     {0, static_cast<Right>(0), false, ValueRule::maximum, 4095},  // DkStreamOpen: mode
     {0, static_cast<Right>(0), false, ValueRule::maximum, 2},  // DkStreamOpen: create
-    {0, static_cast<Right>(0), false, ValueRule::mask, 127},  // DkStreamOpen: options
+    {0, static_cast<Right>(0), false, ValueRule::mask, 255},  // DkStreamOpen: options
     {0, static_cast<Right>(0), false, ValueRule::not_null, 0},  // DkStreamOpen: stream
     {0, static_cast<Right>(0), false, ValueRule::any, 0},  // DkStreamOpen: attributes
     {2, static_cast<Right>(1), false, ValueRule::any, 0},  // DkStreamRead: stream

@@ -82,7 +82,7 @@ inline constexpr Argument kArguments[] = {
     {Make::flags, 0, 15ull},  // DkStreamOpen: access
     {Make::member, 0, 4095ull},  // DkStreamOpen: mode
     {Make::member, 0, 2ull},  // DkStreamOpen: create
-    {Make::flags, 0, 127ull},  // DkStreamOpen: options
+    {Make::flags, 0, 255ull},  // DkStreamOpen: options
     {Make::pointer, 0, 18446744073709551615ull},  // DkStreamOpen: stream
     {Make::pointer, 0, 18446744073709551615ull},  // DkStreamOpen: attributes
     {Make::handle, 2, 18446744073709551615ull},  // DkStreamRead: stream

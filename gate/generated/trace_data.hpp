@@ -52,6 +52,7 @@ inline constexpr Name kNames9[] = {
     {"truncate", 16},
     {"make_directory", 32},
     {"temporary", 64},
+    {"make_fifo", 128},
 };
 inline constexpr Name kNames10[] = {
     {"no_follow", 2},
@@ -156,7 +157,7 @@ inline constexpr Names kNames[] = {
     {kNames6, 3, true},
     {kNames7, 4, true},
     {kNames8, 3, false},
-    {kNames9, 7, true},
+    {kNames9, 8, true},
     {kNames10, 3, true},
     {kNames11, 5, true},
     {kNames12, 7, false},

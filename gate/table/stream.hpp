@@ -147,7 +147,8 @@ inline constexpr Call kStreamCalls[] = {
         in32("options", "whether a final symbolic link is followed", Domain::attribute_options, Unit::bits) +
         out(Type::attributes, "attributes", "the object's attributes") + reason::kName +
         docs("Asks for a named object's attributes without opening it. With no_follow or link a symbolic link answers "
-             "for itself. A caller that lends a buffer in Attributes::name learns there where the name led."),
+             "for itself. A caller that lends a buffer in Attributes::name learns there where the name led, and with "
+             "link what a symbolic link holds."),
 
     call(43, "DkStreamAttributesQueryByHandle", Group::stream) +
         handle("stream", kStreamOrDirectory, Right::none, "the stream or directory") +

@@ -52,11 +52,14 @@ gate::Err change_host(const char* uri, bool follow, const Change& change) {
     if (change.mask & kChangeGroup) mask |= gate::kSetGroup, attributes.group = change.values.gid;
     if (change.mask & kChangeAccessed) {
         mask |= (change.now & kChangeAccessed) != 0 ? u32{gate::kSetAccessedNow} : u32{gate::kSetAccessed};
-        attributes.accessed = {change.values.accessed, static_cast<u32>(change.values.accessed_ns), 0};
+        // What was said beside UTIME_NOW is no time.
+        if ((change.now & kChangeAccessed) == 0)
+            attributes.accessed = {change.values.accessed, static_cast<u32>(change.values.accessed_ns), 0};
     }
     if (change.mask & kChangeModified) {
         mask |= (change.now & kChangeModified) != 0 ? u32{gate::kSetModifiedNow} : u32{gate::kSetModified};
-        attributes.modified = {change.values.modified, static_cast<u32>(change.values.modified_ns), 0};
+        if ((change.now & kChangeModified) == 0)
+            attributes.modified = {change.values.modified, static_cast<u32>(change.values.modified_ns), 0};
     }
     return g_gate->DkStreamAttributesSet(uri, follow ? 0 : u32{gate::kOpenNoFollow}, mask, &attributes);
 }
@@ -70,6 +73,19 @@ u32 events_of(const Change& change) {
     if (times == kChangeAccessed) events |= kNotifyAccess;
     if (times == kChangeModified) events |= kNotifyModify;
     return events;
+}
+
+Res<i64> change_path(Thread& thread, i32 dirfd, const char* path, bool follow, const Change& change);
+
+/// An open file without an inode of ours.
+Res<i64> change_named(Thread& thread, const File& file, bool follow, const Change& change) {
+    // Pipes and other files without a name: nobody could tell the difference.
+    if (file.path == nullptr || file.path[0] != '/') return 0;
+    char path[kPathMax];
+    usize length = strlen(file.path);
+    if (length >= kPathMax) return Failure{Errno::nametoolong};
+    memcpy(path, file.path, length + 1);
+    return change_path(thread, kAtWorkingDirectory, path, follow, change);
 }
 
 Res<i64> change_path(Thread& thread, i32 dirfd, const char* path, bool follow, const Change& change) {
@@ -92,7 +108,9 @@ Res<i64> change_path(Thread& thread, i32 dirfd, const char* path, bool follow, c
         return 0;
     }
     Inode* inode = place.inode.get();
-    if (inode == nullptr) return Failure{place.magic.get() != nullptr ? Errno::perm : Errno::noent};
+    // /proc/self/fd/N: what the descriptor refers to, even if that is a link.
+    if (inode == nullptr && place.magic.get() != nullptr) return change_named(thread, *place.magic, false, change);
+    if (inode == nullptr) return Failure{Errno::noent};
     if (change.mask != 0) TRY(change_inode(thread, *inode, change));
     if (notify_active())
         notify_object(place.view(), inode, events_of(change) | (inode->is_directory() ? u32{kNotifyIsDirectory} : 0));
@@ -108,15 +126,7 @@ Res<i64> change_file(Thread& thread, u32 fd, const Change& change, bool path_all
         if (notify_active()) notify_file(*file.get(), events_of(change));
         return 0;
     }
-    if (file->path == nullptr || file->path[0] != '/') {
-        // Pipes and other files without a name: nobody could tell the difference.
-        return 0;
-    }
-    char path[kPathMax];
-    usize length = strlen(file->path);
-    if (length >= kPathMax) return Failure{Errno::nametoolong};
-    memcpy(path, file->path, length + 1);
-    return change_path(thread, kAtWorkingDirectory, path, true, change);
+    return change_named(thread, *file.get(), true, change);
 }
 
 Res<i64> change_at(Thread& thread, i32 dirfd, u64 user_path, u32 at_flags, const Change& change) {
@@ -269,9 +279,11 @@ Res<i64> sys_truncate(Thread& thread, Arguments arguments) {
     if (leases_active()) TRY(lease_break(thread, place, true, true));
     gate::Attributes attributes;
     gate::Handle handle = gate::kNoHandle;
-    bool inside = TRY(ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
+    auto opened = ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
         return g_gate->DkStreamOpen(at.uri, gate::kAccessWrite, 0, gate::kCreateNever, 0, &handle, &answer);
-    }));
+    });
+    if (!opened.ok()) return Failure{opened.error() == Errno::opnotsupp ? Errno::inval : opened.error()};  // a FIFO
+    bool inside = opened.value();
     if (!inside) {
         auto allowed = limit_length(thread, true, attributes.size, arguments[1]);
         gate::Err error = gate::Err::ok;
@@ -282,7 +294,14 @@ Res<i64> sys_truncate(Thread& thread, Arguments arguments) {
         if (notify_active()) notify_object(place.view(), nullptr, kNotifyModify);
         return 0;
     }
-    if (place.inode.get() == nullptr) return Failure{place.magic.get() != nullptr ? Errno::inval : Errno::noent};
+    if (place.magic.get() != nullptr) {  // /proc/self/fd/N
+        if (place.magic->is_directory()) return Failure{Errno::isdir};
+        FileRef file = TRY(place.magic->reopen(thread, kWriteOnlyFlag | kNonBlockFlag));
+        TRY(file->truncate(thread, arguments[1]));
+        if (notify_active()) notify_file(*file, kNotifyModify);
+        return 0;
+    }
+    if (place.inode.get() == nullptr) return Failure{Errno::noent};
     if (place.inode->is_directory()) return Failure{Errno::isdir};
     TRY(check_permission(thread, *place.inode, 2));
     if (beyond_limit(thread, false, arguments[1])) {

@@ -146,6 +146,14 @@ Res<i64> sys_getcwd(Thread& thread, Arguments arguments) {
             static_cast<MemoryInode*>(context.cwd_inode)->links == 0)
             return Failure{Errno::noent};
     }
+    if (mount_of(path) == nullptr || mount_of(path)->root == nullptr) {
+        // The host's: others may have removed it.
+        char uri[kScheme + kPathMax] = "file:";
+        memcpy(uri + kScheme, path, strlen(path) + 1);
+        gate::Attributes attributes;
+        if (query_name(uri, 0, attributes) == gate::Err::not_found && (attributes.name_flags & gate::kNameInside) == 0)
+            return Failure{Errno::noent};
+    }
     const char* shown = path;
     usize root = strlen(context.root);
     if (root > 1) {

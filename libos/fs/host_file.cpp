@@ -4,6 +4,7 @@
 #include "libos/fs/socket_names.hpp"
 
 #include "base/memory.hpp"
+#include "libos/fs/open.hpp"
 #include "libos/gate.hpp"
 #include "libos/ipc/stream_file.hpp"
 #include "libos/process/process.hpp"
@@ -13,7 +14,6 @@ namespace postern::libos {
 
 namespace {
 
-constexpr u64 kMostTransfer = 0x7fff'f000;
 constexpr u64 kLargestWindow = 1ull << 30;
 constexpr u64 kSmallRead = 64 << 10;   ///< larger reads are better copied by the host
 constexpr u32 kReadsBeforeWindow = 3;  ///< a file that is read in one go is not worth a mapping
@@ -130,6 +130,9 @@ Res<i64> HostFile::write(Thread& thread, u64 user, u64 size, u64 position) {
 }
 
 Res<i64> HostFile::write_kernel(Thread&, const void* buffer, u64 size, u64 position) {
+    // O_APPEND that came by fcntl(2) only.
+    if ((status_flags & kAppendFlag) != 0 && !appends_) [[unlikely]]
+        position = TRY(this->size());
     u64 actual = 0;
     gate::Err error = g_gate->DkStreamWrite(handle_, position, buffer, size, &actual);
     if (error != gate::Err::ok) return Failure{transfer_error(error)};
@@ -309,7 +312,8 @@ Res<FileRef> make_host_file(gate::Handle handle, const gate::Attributes& attribu
                 return FileRef{file};
             }
             case gate::StreamType::file: {
-                File* file = TRY(make_file<HostFile>(handle, attributes));
+                HostFile* file = TRY(make_file<HostFile>(handle, attributes));
+                if ((open_flags & kAppendFlag) != 0) file->opened_to_append();
                 return FileRef{file};
             }
             default: return make_stream_file(handle, attributes, open_flags);

@@ -42,6 +42,8 @@ public:
         name_ = name;
         if (serial != 0) serial_ = serial;
     }
+    /// The handle was opened for appending: the host finds the end.
+    void opened_to_append() { appends_ = true; }
 
 private:
     Res<u64> size();
@@ -52,6 +54,7 @@ private:
     u64 serial_;                   ///< names this file in the tables of windows: addresses of Files are reused
     gate::Handle handle_;
     u32 reads_ = 0;
+    bool appends_ = false;
     const KnownName* name_ = nullptr;
 };
 

@@ -116,6 +116,14 @@ public:
     bool is_directory() const { return (mode & kTypeMask) == kTypeDirectory; }
     bool is_link() const { return (mode & kTypeMask) == kTypeLink; }
     void reference() { __atomic_add_fetch(&references_, 1, __ATOMIC_SEQ_CST); }
+    /// False: the last reference is gone already, and the inode about to go.
+    bool try_reference() {
+        u32 now = __atomic_load_n(&references_, __ATOMIC_SEQ_CST);
+        while (now != 0 &&
+               !__atomic_compare_exchange_n(&references_, &now, now + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+        }
+        return now != 0;
+    }
     void release();
 
     u32 mode = 0;  ///< type and permission bits

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Calls that make, change and remove names.
+#include "libos/fs/name_calls.hpp"
+#include "libos/fs/host_fifo.hpp"
 #include "libos/fs/mount.hpp"
 #include "libos/fs/open.hpp"
 #include "libos/fs/tmpfs.hpp"
@@ -11,17 +13,6 @@
 
 namespace postern::libos {
 
-namespace {
-
-Res<i64> open_at(Thread& thread, i32 dirfd, u64 user_path, u32 flags, u32 mode) {
-    char path[kPathMax];
-    TRY(copy_path(path, user_path));
-    FileRef file = TRY(open_path(thread, dirfd, path, flags, mode));
-    u32 fd = TRY(thread.process->files->install(static_cast<FileRef&&>(file), (flags & kCloseOnExecFlag) != 0));
-    return static_cast<i64>(fd);
-}
-
-/// A place for something new: EEXIST when inside and taken.
 Res<void> new_place(Thread& thread, i32 dirfd, u64 user_path, Place& place) {
     char path[kPathMax];
     TRY(copy_path(path, user_path));
@@ -34,10 +25,28 @@ Res<void> check_new(const Place& place) {
     return {};
 }
 
-/// After a change on the host that answered no name: the canonical one, for who watches.
 void find_name(Thread& thread, Place& place, gate::Attributes& attributes) {
     (void)ask_host(thread, place, attributes,
                    [](Place& at, gate::Attributes& answer) { return query_name(at.uri, gate::kOpenNoFollow, answer); });
+}
+
+bool leads_inside(Thread& thread, Place& place) {
+    if (place.inside) return false;
+    gate::Attributes attributes;
+    auto inside = ask_host(thread, place, attributes, [](Place& at, gate::Attributes& answer) {
+        return query_name(at.uri, gate::kOpenNoFollow, answer);
+    });
+    return inside.ok() && inside.value();
+}
+
+namespace {
+
+Res<i64> open_at(Thread& thread, i32 dirfd, u64 user_path, u32 flags, u32 mode) {
+    char path[kPathMax];
+    TRY(copy_path(path, user_path));
+    FileRef file = TRY(open_path(thread, dirfd, path, flags, mode));
+    u32 fd = TRY(thread.process->files->install(static_cast<FileRef&&>(file), (flags & kCloseOnExecFlag) != 0));
+    return static_cast<i64>(fd);
 }
 
 Res<i64> make_directory(Thread& thread, i32 dirfd, u64 user_path, u32 mode) {
@@ -63,11 +72,31 @@ Res<i64> make_directory(Thread& thread, i32 dirfd, u64 user_path, u32 mode) {
     return 0;
 }
 
+/// Does the name of a host place end in "." (1) or ".." (2)? The gate would take it for the directory that it leads to.
+u32 last_dots(const Place& place) {
+    std::string_view text = place.view();
+    usize end = text.size();
+    while (end > 1 && text[end - 1] == '/') --end;
+    text = {text.data(), end};
+    if (text.ends_with("/.")) return 1;
+    return text.ends_with("/..") ? 2 : 0;
+}
+
+/// rmdir(2) and rename(2) of such a name: `wanted` when it leads to something.
+Errno refuse_dots(Thread& thread, Place& place, Errno wanted) {
+    gate::Attributes attributes;
+    auto asked = ask_host(thread, place, attributes,
+                          [](Place& at, gate::Attributes& answer) { return query_name(at.uri, 0, answer); });
+    return asked.ok() ? wanted : asked.error();
+}
+
 Res<i64> remove_name(Thread& thread, i32 dirfd, u64 user_path, bool directory) {
     char path[kPathMax];
     TRY(copy_path(path, user_path));
     Place place;
     TRY(walk(thread, dirfd, path, 0, place));
+    if (u32 dots = last_dots(place); directory && !place.inside && dots != 0)
+        return Failure{refuse_dots(thread, place, dots == 1 ? Errno::inval : Errno::notempty)};
     gate::Attributes attributes;
     const bool tells = notify_active();
     if (tells && !place.inside) find_name(thread, place, attributes);
@@ -96,16 +125,6 @@ Res<i64> remove_name(Thread& thread, i32 dirfd, u64 user_path, bool directory) {
     return 0;
 }
 
-/// Asks where a host name leads that a call without an answer of its own has refused. False: nowhere inside.
-bool leads_inside(Thread& thread, Place& place) {
-    if (place.inside) return false;
-    gate::Attributes attributes;
-    auto inside = ask_host(thread, place, attributes, [](Place& at, gate::Attributes& answer) {
-        return query_name(at.uri, gate::kOpenNoFollow, answer);
-    });
-    return inside.ok() && inside.value();
-}
-
 Res<i64> rename_at(Thread& thread, i32 old_dirfd, u64 old_user, i32 new_dirfd, u64 new_user, u32 flags) {
     constexpr u32 kNoReplace = 1, kExchange = 2;
     if ((flags & ~(kNoReplace | kExchange)) != 0 || flags == (kNoReplace | kExchange)) return Failure{Errno::inval};
@@ -122,6 +141,8 @@ Res<i64> rename_at(Thread& thread, i32 old_dirfd, u64 old_user, i32 new_dirfd, u
     if (tells && !to.inside) find_name(thread, to, replaced);
     for (u32 attempt = 0;; ++attempt) {
         if (!from.inside && !to.inside) {
+            if (last_dots(from) != 0) return Failure{refuse_dots(thread, from, Errno::busy)};
+            if (last_dots(to) != 0) return Failure{refuse_dots(thread, to, Errno::busy)};
             gate::Err error = g_gate->DkStreamRename(from.uri, to.uri, flags);
             if (error == gate::Err::ok && tells) {
                 gate::Attributes after;
@@ -157,76 +178,6 @@ Res<i64> rename_at(Thread& thread, i32 old_dirfd, u64 old_user, i32 new_dirfd, u
     return 0;
 }
 
-Res<i64> link_at(Thread& thread, i32 old_dirfd, u64 old_user, i32 new_dirfd, u64 new_user, u32 flags) {
-    if ((flags & ~(kAtSymlinkFollow | kAtEmptyPath)) != 0) return Failure{Errno::inval};
-    Place from, to;
-    {
-        char path[kPathMax];
-        usize length = TRY(copy_path(path, old_user));
-        if (length == 0 && (flags & kAtEmptyPath) != 0) {
-            FileRef file = TRY(thread.process->files->get(static_cast<u32>(old_dirfd)));
-            if (file->inode == nullptr) return Failure{Errno::xdev};
-            from.inside = true;
-            from.inode = InodeRef::share(file->inode);
-        } else {
-            TRY(walk(thread, old_dirfd, path, (flags & kAtSymlinkFollow) != 0 ? u32{kFollow} : 0, from));
-        }
-    }
-    TRY(new_place(thread, new_dirfd, new_user, to));
-    for (u32 attempt = 0;; ++attempt) {
-        if (from.inside && to.inside) break;
-        if (!from.inside && !to.inside) {
-            gate::Err error = g_gate->DkStreamLink(from.uri, to.uri, gate::LinkKind::hard);
-            if (error == gate::Err::ok && notify_active()) {
-                gate::Attributes attributes;
-                find_name(thread, from, attributes);
-                find_name(thread, to, attributes);
-                notify_linked(attributes.identity, kNotifyAttributes);
-                notify_object(to.view(), nullptr, kNotifyCreate, to.directory.get());
-            }
-            if (error == gate::Err::ok) return 0;
-            bool moved = error == gate::Err::not_found && attempt == 0 &&
-                         (leads_inside(thread, from) | leads_inside(thread, to));
-            if (!moved) return Failure{to_errno(error)};
-            continue;
-        }
-        if (attempt == 0 && leads_inside(thread, from.inside ? to : from)) continue;
-        return Failure{Errno::xdev};
-    }
-    TRY(check_new(to));
-    if (to.must_be_directory) return Failure{Errno::noent};
-    if (from.inode.get() == nullptr) return Failure{from.magic.get() != nullptr ? Errno::xdev : Errno::noent};
-    TRY(to.directory->add_name(thread, to.name(), *from.inode));
-    if (notify_active()) {
-        notify_self(from.view(), from.inode.get(), kNotifyAttributes);
-        notify_object(to.view(), nullptr, kNotifyCreate, to.directory.get());
-    }
-    return 0;
-}
-
-Res<i64> symlink_at(Thread& thread, u64 user_target, i32 dirfd, u64 user_path) {
-    char target[kPathMax];
-    usize target_length = TRY(copy_path(target, user_target));
-    if (target_length == 0) return Failure{Errno::noent};
-    Place place;
-    TRY(new_place(thread, dirfd, user_path, place));
-    bool inside = TRY(act_host(
-        thread, place, [&](Place& at) { return g_gate->DkStreamLink(target, at.uri, gate::LinkKind::symbolic); }));
-    if (!inside) {
-        gate::Attributes attributes;
-        if (notify_active()) {
-            find_name(thread, place, attributes);
-            notify_object(place.view(), nullptr, kNotifyCreate, place.directory.get());
-        }
-        return 0;
-    }
-    TRY(check_new(place));
-    if (place.must_be_directory) return Failure{Errno::noent};
-    TRY(place.directory->make_link(thread, place.name(), target));
-    if (notify_active()) notify_object(place.view(), nullptr, kNotifyCreate, place.directory.get());
-    return 0;
-}
-
 Res<i64> make_node(Thread& thread, i32 dirfd, u64 user_path, u32 mode, u32 number) {
     u32 type = mode & kTypeMask;
     if (type == 0) type = kTypeRegular;
@@ -240,14 +191,17 @@ Res<i64> make_node(Thread& thread, i32 dirfd, u64 user_path, u32 mode, u32 numbe
     gate::Attributes attributes;
     gate::Handle handle = gate::kNoHandle;
     auto asked = ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
-        // FIFOs and socket names on the host would lead out of the family.
+        if (type == kTypeFifo)
+            return g_gate->DkStreamOpen(at.uri, gate::kAccessRead, mode, gate::kCreateAlways, gate::kOpenMakeFifo,
+                                        &handle, &answer);
+        // Names of sockets and devices on the host would lead out of the family.
         if (type != kTypeRegular) {
             gate::Err error = query_name(at.uri, gate::kOpenNoFollow, answer);
             return error == gate::Err::ok ? gate::Err::exists : error;
         }
         return g_gate->DkStreamOpen(at.uri, gate::kAccessWrite, mode, gate::kCreateAlways, 0, &handle, &answer);
     });
-    const bool kept = !asked.ok() && asked.error() == Errno::noent && type != kTypeRegular && !place.inside;
+    const bool kept = !asked.ok() && asked.error() == Errno::noent && (device || type == kTypeSocket) && !place.inside;
     if (!asked.ok() && !kept) return Failure{asked.error()};
     // A character device 0:0 is a whiteout, which everybody may make.
     const bool whiteout = type == kTypeCharacter && number == 0;
@@ -257,6 +211,7 @@ Res<i64> make_node(Thread& thread, i32 dirfd, u64 user_path, u32 mode, u32 numbe
         if (device) static_cast<MemoryDevice&>(*made).device_number = number;
     } else if (!asked.value()) {
         if (handle != gate::kNoHandle) g_gate->DkObjectClose(handle);
+        if (type == kTypeFifo) host_fifo_made(attributes);
     } else {
         TRY(check_new(place));
         if (place.must_be_directory) return Failure{Errno::noent};
@@ -266,44 +221,6 @@ Res<i64> make_node(Thread& thread, i32 dirfd, u64 user_path, u32 mode, u32 numbe
     }
     if (notify_active()) notify_object(place.view(), nullptr, kNotifyCreate, place.directory.get());
     return 0;
-}
-
-Res<i64> read_link_at(Thread& thread, i32 dirfd, u64 user_path, u64 buffer, u64 size) {
-    if (static_cast<i32>(size) <= 0) return Failure{Errno::inval};
-    char path[kPathMax];
-    usize length = TRY(copy_path(path, user_path));
-    if (length == 0 && dirfd != kAtWorkingDirectory) {
-        // readlinkat(2): an empty path reads the link that an O_PATH descriptor refers to.
-        FileRef file = TRY(thread.process->files->get(static_cast<u32>(dirfd)));
-        if (file->inode == nullptr || (file->status_flags & kPathFlag) == 0) return Failure{Errno::noent};
-        usize count = TRY(file->inode->read_link(thread, path, sizeof path));
-        if (count > size) count = size;
-        TRY(copy_out(buffer, path, count));
-        return static_cast<i64>(count);
-    }
-    Place place;
-    TRY(walk(thread, dirfd, path, 0, place));
-    gate::Attributes attributes;
-    char names[2 * kPathMax];
-    bool inside = TRY(ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
-        answer.name = names;
-        answer.name_capacity = sizeof names;
-        return query_name(at.uri, gate::kOpenNoFollow, answer);
-    }));
-    const char* target;
-    usize count;
-    if (inside) {
-        if (place.inode.get() == nullptr) return Failure{Errno::noent};
-        count = TRY(place.inode->read_link(thread, names, kPathMax));
-        target = names;
-    } else {
-        if (attributes.type != gate::StreamType::symlink) return Failure{Errno::inval};
-        target = names + attributes.name_length + 1;
-        count = attributes.target_length;
-    }
-    if (count > size) count = size;
-    TRY(copy_out(buffer, target, count));
-    return static_cast<i64>(count);
 }
 
 }  // namespace
@@ -370,19 +287,6 @@ Res<i64> sys_renameat2(Thread& thread, Arguments arguments) {
     return rename_at(thread, fd_of(arguments[0]), arguments[1], fd_of(arguments[2]), arguments[3],
                      static_cast<u32>(arguments[4]));
 }
-Res<i64> sys_link(Thread& thread, Arguments arguments) {
-    return link_at(thread, kAtWorkingDirectory, arguments[0], kAtWorkingDirectory, arguments[1], 0);
-}
-Res<i64> sys_linkat(Thread& thread, Arguments arguments) {
-    return link_at(thread, fd_of(arguments[0]), arguments[1], fd_of(arguments[2]), arguments[3],
-                   static_cast<u32>(arguments[4]));
-}
-Res<i64> sys_symlink(Thread& thread, Arguments arguments) {
-    return symlink_at(thread, arguments[0], kAtWorkingDirectory, arguments[1]);
-}
-Res<i64> sys_symlinkat(Thread& thread, Arguments arguments) {
-    return symlink_at(thread, arguments[0], fd_of(arguments[1]), arguments[2]);
-}
 Res<i64> sys_mknod(Thread& thread, Arguments arguments) {
     return make_node(thread, kAtWorkingDirectory, arguments[0], static_cast<u32>(arguments[1]),
                      static_cast<u32>(arguments[2]));
@@ -391,11 +295,4 @@ Res<i64> sys_mknodat(Thread& thread, Arguments arguments) {
     return make_node(thread, fd_of(arguments[0]), arguments[1], static_cast<u32>(arguments[2]),
                      static_cast<u32>(arguments[3]));
 }
-Res<i64> sys_readlink(Thread& thread, Arguments arguments) {
-    return read_link_at(thread, kAtWorkingDirectory, arguments[0], arguments[1], arguments[2]);
-}
-Res<i64> sys_readlinkat(Thread& thread, Arguments arguments) {
-    return read_link_at(thread, fd_of(arguments[0]), arguments[1], arguments[2], arguments[3]);
-}
-
 }  // namespace postern::libos

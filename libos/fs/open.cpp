@@ -5,6 +5,7 @@
 
 #include "base/format.hpp"
 #include "libos/fs/directory_cache.hpp"
+#include "libos/fs/host_fifo.hpp"
 #include "libos/fs/host_file.hpp"
 #include "libos/fs/leases.hpp"
 #include "libos/fs/tmpfs.hpp"
@@ -152,6 +153,20 @@ bool open_known(const char* uri, u32 options, bool directory, gate::Attributes& 
     return false;
 }
 
+/// The host does not open FIFOs for us: its name was found to be one, or it is something else that cannot be opened.
+Res<FileRef> open_fifo(Thread& thread, Place& place, u32 name_options, u32 flags) {
+    gate::Attributes attributes;
+    bool inside = TRY(ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
+        return query_name(at.uri, name_options, answer);
+    }));
+    if (inside || attributes.type != gate::StreamType::pipe) return Failure{Errno::opnotsupp};
+    if ((flags & kDirectoryFlag) != 0) return Failure{Errno::notdir};
+    FileRef file = TRY(open_host_fifo(thread, attributes, place.view(), kept_flags(flags)));
+    file->status_flags = kept_flags(flags);
+    set_path(*file, place.view());
+    return file;
+}
+
 Res<FileRef> open_named(Thread& thread, i32 dirfd, const char* path, u32 flags, u32 mode, bool& truncated) {
     if ((flags & kPathFlag) != 0) flags &= kPathFlag | kDirectoryFlag | kNoFollowFlag | kCloseOnExecFlag;
     if ((flags & kTemporaryFlag) != 0 && (flags & kDirectoryFlag) == 0) return Failure{Errno::inval};
@@ -197,6 +212,8 @@ Res<FileRef> open_named(Thread& thread, i32 dirfd, const char* path, u32 flags, 
         }
         return error;
     });
+    if (!asked.ok() && asked.error() == Errno::opnotsupp && !exclusive && (flags & kTemporaryFlag) == 0)
+        return open_fifo(thread, place, name_options, flags);
     if (!asked.ok()) return Failure{asked.error() == Errno::busy ? Errno::txtbsy : asked.error()};
     if (asked.value()) return open_inside(thread, place, flags, mode, truncated);
     if ((flags & kPathFlag) != 0) {

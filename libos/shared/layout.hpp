@@ -19,6 +19,7 @@ enum ArenaRoot : u32 {
     kRootNotify,
     kRootSocketNames,  ///< of sockets inside the family
     kRootHostSockets,  ///< of sockets beside the host's files
+    kRootHostFifos,    ///< open FIFOs among the host's files
     kRootMessageQueues,
     kRootSysv,
     kRootSemaphoreJournal,

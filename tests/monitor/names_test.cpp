@@ -174,13 +174,18 @@ TEST_P(NamesTest, TopsOfRoutesMayBeLinks) {
     EXPECT_TRUE(S_ISDIR(place.status.st_mode));
 }
 
-TEST_P(NamesTest, OnlyFilesAndDirectoriesUnlessNamed) {
+TEST_P(NamesTest, OnlyFilesDirectoriesAndFifosUnlessNamed) {
+    ASSERT_EQ(mknod(tree_.at("data/socket").c_str(), S_IFSOCK | 0600, 0), 0);
+    EXPECT_EQ(resolve("/data/socket"), Err::denied);
+    table_.add("/socket", tree_.at("data/socket"));
     ASSERT_EQ(mkfifo(tree_.at("data/fifo").c_str(), 0600), 0);
-    EXPECT_EQ(resolve("/data/fifo"), Err::denied);
+    EXPECT_EQ(resolve("/data/fifo"), Err::ok);
     table_.add("/fifo", tree_.at("data/fifo"));
     names_.reset();
     ASSERT_EQ(resolve("/fifo"), Err::ok);
     EXPECT_TRUE(S_ISFIFO(place_.status.st_mode));
+    ASSERT_EQ(resolve("/socket"), Err::ok);
+    EXPECT_TRUE(S_ISSOCK(place_.status.st_mode));
 }
 
 TEST_P(NamesTest, ProcIsNeverEntered) {

@@ -314,6 +314,28 @@ TEST_F(RequestsTest, FifosGoToAWorker) {
     EXPECT_TRUE(requests.serve(request).later);
 }
 
+TEST_F(RequestsTest, FifosBelowARouteAreNamesOnly) {
+    constexpr u32 kMake = gate::kOpenMakeFifo;
+    EXPECT_EQ(open("file:/rw/p", kRead, gate::kCreateTry, kMake, 0600).error, Err::bad_argument);
+    EXPECT_EQ(open("file:/rw/p", kRead, gate::kCreateAlways, kMake | gate::kOpenMakeDirectory, 0600).error,
+              Err::bad_argument);
+    EXPECT_EQ(open("file:/ro/p", kRead, gate::kCreateAlways, kMake, 0600).error, Err::read_only);
+    Reply made = open("file:/rw/p", kRead, gate::kCreateAlways, kMake, 0640);
+    ASSERT_EQ(made.error, Err::ok);
+    EXPECT_EQ(made.flags & kReplyDescriptor, 0u);
+    EXPECT_EQ(made.attributes.type, gate::StreamType::pipe);
+    EXPECT_EQ(made.attributes.mode, 0640u);
+    EXPECT_EQ(open("file:/rw/p", kRead, gate::kCreateAlways, kMake, 0640).error, Err::exists);
+    for (u32 access : {u32{kRead}, u32{kWrite}, kRead | kWrite}) {
+        Reply opened = open("file:/rw/p", access, gate::kCreateNever, gate::kOpenNonBlocking);
+        EXPECT_EQ(opened.error, Err::unsupported);
+        EXPECT_EQ(opened.flags & kReplyDescriptor, 0u);
+        EXPECT_EQ(opened.attributes.type, gate::StreamType::pipe);
+    }
+    EXPECT_EQ(open("file:/rw/p", kWrite, gate::kCreateTry, gate::kOpenTruncate).error, Err::unsupported);
+    EXPECT_EQ(remove("file:/rw/p"), Err::ok);
+}
+
 // Slots ------------------------------------------------------------------------------------------------------------
 
 struct SlotMemory {

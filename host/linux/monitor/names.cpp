@@ -66,7 +66,7 @@ void Names::note_refusal(std::string_view name, const Route* rule) {
 Err Names::check_object(Place& place) {
     if (fstat(place.fd.get(), &place.status) != 0) return error_from_errno(errno);
     mode_t mode = place.status.st_mode;
-    if (!S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode) && !place.rest.empty()) {
+    if (!S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode) && !S_ISFIFO(mode) && !place.rest.empty()) {
         note_refusal(place.canonical, place.route);
         return Err::denied;
     }
@@ -86,7 +86,7 @@ Err Names::check_object(Place& place) {
     return Err::ok;
 }
 
-Err Names::probe(const std::string& path, Place& place, std::string& link) {
+Err Names::probe(const std::string& path, bool read_link, Place& place, std::string& link) {
     link.clear();
     core::Decision decision = table_.find("file", path);
     place.route = decision.route;
@@ -148,7 +148,7 @@ Err Names::probe(const std::string& path, Place& place, std::string& link) {
     place.kind = PlaceKind::object;
     error = check_object(place);
     if (error != Err::ok) return error;
-    if (S_ISLNK(place.status.st_mode)) {
+    if (S_ISLNK(place.status.st_mode) && read_link) {
         char text[kMaxPath];
         ssize_t length = readlinkat(found, "", text, sizeof text - 1);
         if (length < 0) return error_from_errno(errno);
@@ -187,9 +187,10 @@ Err Names::walk(std::string_view path, bool follow, Place& place) {
         std::string candidate = done + '/';
         candidate += component;
         if (candidate.size() >= kMaxPath) return Err::name_too_long;
-        Err error = probe(candidate, place, link);
-        if (error != Err::ok) return error;
         bool slash_after = after > end;
+        bool followed = !last || follow || slash_after;
+        Err error = probe(candidate, followed, place, link);
+        if (error != Err::ok) return error;
         switch (place.kind) {
             case PlaceKind::inside:
                 // A directory of this machine may be laid over a private tree: its way leads through the tree's names.
@@ -208,7 +209,7 @@ Err Names::walk(std::string_view path, bool follow, Place& place) {
                 place.must_be_directory = slash_after;
                 return Err::ok;
             case PlaceKind::object:
-                if (S_ISLNK(place.status.st_mode) && (!last || follow || slash_after)) {
+                if (S_ISLNK(place.status.st_mode) && followed) {
                     if (++links > kMaxLinks) return Err::too_many_links;
                     if (link.empty()) return Err::not_found;
                     if (link[0] == '/') done.clear();
@@ -227,7 +228,7 @@ Err Names::walk(std::string_view path, bool follow, Place& place) {
     }
     if (done.empty()) done = "/";
     if (place.canonical != done || place.kind == PlaceKind::none) {
-        Err error = probe(done, place, link);
+        Err error = probe(done, false, place, link);
         if (error != Err::ok) return error;
         if (place.kind == PlaceKind::missing) return Err::not_found;
     }
@@ -248,7 +249,7 @@ Err Names::resolve(std::string_view path, bool follow, Place& place) {
     for (int links = 0; plain(next); ++links) {
         if (links > kMaxLinks) return Err::too_many_links;
         place = Place{};
-        Err error = probe(std::string{next}, place, link);
+        Err error = probe(std::string{next}, follow, place, link);
         bool at_end = error == Err::ok && place.kind == PlaceKind::object && S_ISLNK(place.status.st_mode);
         if (error != Err::too_many_links && !(at_end && follow)) return error;
         if (link.empty()) break;  // somewhere on the way

@@ -103,8 +103,9 @@ private:
                   std::string& link);
     int open_beneath(int top, const std::string& rest);
     int walk_beneath(int top, const std::string& rest);
-    /// What is at the link-free `path`? A link's target goes to `link`.
-    gate::Err probe(const std::string& path, Place& place, std::string& link);
+    /// What is at the link-free `path`? With `read_link` a link's target goes to `link`: reading it is an access that
+    /// the link's times tell, so who does not follow it does not read it.
+    gate::Err probe(const std::string& path, bool read_link, Place& place, std::string& link);
     gate::Err check_object(Place& place);
     gate::Err walk(std::string_view path, bool follow, Place& place);
 

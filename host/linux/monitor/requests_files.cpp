@@ -30,7 +30,10 @@ Reply Requests::open(const Request& request) {
         return Reply::failure(Err::bad_argument);
     }
     bool make_directory = (request.options & gate::kOpenMakeDirectory) != 0;
-    if (make_directory && request.create != gate::kCreateAlways) return Reply::failure(Err::bad_argument);
+    bool make_fifo = (request.options & gate::kOpenMakeFifo) != 0;
+    if ((make_directory || make_fifo) && request.create != gate::kCreateAlways)
+        return Reply::failure(Err::bad_argument);
+    if (make_directory && make_fifo) return Reply::failure(Err::bad_argument);
     bool follow =
         (request.options & (gate::kOpenNoFollow | gate::kOpenLink)) == 0 && request.create != gate::kCreateAlways;
     Reply reply;
@@ -106,6 +109,9 @@ Reply Requests::open_existing(const Request& request, Place& place) {
         }
         if (write || truncate) return fail(Err::is_directory);
         flags = O_RDONLY | O_DIRECTORY;
+    } else if (S_ISFIFO(mode) && !place.rest.empty()) {
+        // Only its name is passed: what the family writes into it stays in the family.
+        return fail(Err::unsupported);
     } else {
         if ((write || truncate) && !gate::has(place.route->rights, Right::write)) {
             note_read_only(place);
@@ -163,6 +169,8 @@ Reply Requests::create(const Request& request, Place& place) {
     reply.text = place.canonical;
     if (!writable(place, reply)) return reply;
     bool make_directory = (request.options & gate::kOpenMakeDirectory) != 0;
+    bool make_fifo = (request.options & gate::kOpenMakeFifo) != 0;
+    if (place.must_be_directory && make_fifo) return Reply::failure(Err::not_found);
     if (place.must_be_directory && !make_directory) return Reply::failure(Err::is_directory);
     if ((request.options & gate::kOpenDirectory) && !make_directory) return Reply::failure(Err::not_found);
     Fd directory;
@@ -182,6 +190,16 @@ Reply Requests::create(const Request& request, Place& place) {
             reply.first_fd.reset(opened);
             reply.flags |= kReplyDescriptor;
         }
+        return reply;
+    }
+    if (make_fifo) {
+        if (mknodat(directory.get(), last.c_str(), S_IFIFO | (request.mode & 0777), 0) != 0) {
+            return Reply::failure(error_from_errno(errno), errno);
+        }
+        Place made;
+        error = names_.resolve(place.canonical, false, made);
+        if (error != Err::ok || made.kind != PlaceKind::object) return Reply::failure(Err::io);
+        describe(made, names_, reply);
         return reply;
     }
     bool write = (request.access & (gate::kAccessWrite | gate::kAccessAppend)) != 0;
@@ -211,7 +229,10 @@ Reply Requests::attributes(const Request& request) {
         return reply;
     }
     describe(place, names_, reply);
-    if (place.kind == PlaceKind::object && S_ISLNK(place.status.st_mode)) read_target(place, reply);
+    // Reading a link changes its time of access. What is kept for ever is to be whole, though.
+    if (place.kind == PlaceKind::object && S_ISLNK(place.status.st_mode) &&
+        ((request.options & gate::kOpenLink) != 0 || place.route->stable))
+        read_target(place, reply);
     return reply;
 }
 
@@ -230,7 +251,7 @@ Reply Requests::set_attributes(const Request& request) {
     if (place.kind == PlaceKind::missing) return Reply::failure(Err::not_found);
     if (!writable(place, reply) || place.kind != PlaceKind::object) return Reply::failure(Err::read_only);
     mode_t mode = place.status.st_mode;
-    if (!S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode)) return Reply::failure(Err::denied);
+    if (!S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode) && !S_ISFIFO(mode)) return Reply::failure(Err::denied);
     if (request.mask & (gate::kSetOwner | gate::kSetGroup)) {
         uid_t owner = request.mask & gate::kSetOwner ? wanted.owner : static_cast<uid_t>(-1);
         gid_t group = request.mask & gate::kSetGroup ? wanted.group : static_cast<gid_t>(-1);
@@ -240,8 +261,8 @@ Reply Requests::set_attributes(const Request& request) {
     }
     if (request.mask & gate::kSetMode) {
         if (S_ISLNK(mode)) return Reply::failure(Err::unsupported);
-        // Never a set-id bit: the program would outlive its own view on the host.
-        mode_t bits = wanted.mode & (S_ISDIR(mode) ? 01777u : 0777u);
+        // Never a set-id bit: the program would outlive its own view on the host. On a directory it runs nothing.
+        mode_t bits = wanted.mode & (S_ISDIR(mode) ? 07777u : 0777u);
         if (chmod(ByDescriptor{place.fd}.path, bits) != 0) return Reply::failure(error_from_errno(errno), errno);
     }
     constexpr u32 kTimes = gate::kSetAccessed | gate::kSetModified | gate::kSetAccessedNow | gate::kSetModifiedNow;

@@ -9,7 +9,7 @@ namespace postern::host {
 
 inline constexpr u32 kAllOptions = gate::kOpenNonBlocking | gate::kOpenNoFollow | gate::kOpenDirectory |
                                    gate::kOpenLink | gate::kOpenTruncate | gate::kOpenMakeDirectory |
-                                   gate::kOpenTemporary;
+                                   gate::kOpenTemporary | gate::kOpenMakeFifo;
 
 /// Of a directory that is made of routes. The number stays the same for the same path.
 gate::Attributes synthetic_attributes(std::string_view path);
