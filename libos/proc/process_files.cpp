@@ -29,7 +29,11 @@ constexpr u64 kTick = 10'000'000;  // nanoseconds: USER_HZ is 100
 char state_of(const Subject& subject) {
     const Process& process = *subject.process;
     if (process.state == ProcessState::zombie) return 'Z';
-    if (process.state == ProcessState::stopped) return 'T';
+    const Thread* thread = subject.thread;
+    if (thread != nullptr && thread->tracing != nullptr &&
+        (thread->tracing->stopped != 0 || (thread->tracing->mode == TraceResume::listen && held_by_stop(*thread))))
+        return 't';
+    if (process.state == ProcessState::stopped && (thread == nullptr || held_by_stop(*thread))) return 'T';
     if (subject.thread == nullptr) return 'X';
     if (subject.thread == &subject.caller || subject.thread->block_mode == BlockMode::running) return 'R';
     return 'S';
@@ -38,6 +42,7 @@ const char* state_name(char state) {
     switch (state) {
         case 'Z': return "Z (zombie)";
         case 'T': return "T (stopped)";
+        case 't': return "t (tracing stop)";
         case 'R': return "R (running)";
         case 'X': return "X (dead)";
         default: return "S (sleeping)";

@@ -159,6 +159,7 @@ struct Process {
     WaitQueue signal_events;             ///< woken for every signal queued: signalfd waits here
     u32 continued_unreported = 0;        ///< the parent is owed a SIGCHLD with CLD_CONTINUED
     u32 stop_signal = 0;
+    u32 stop_count = 0;      ///< stops so far: tracers let threads go on in spite of one
     u32 queued_signals = 0;  ///< against RLIMIT_SIGPENDING
     u32 carrier_id = 0;      ///< host number of the picoprocess that runs it; differs from host_id for vfork
     u32 forker_id = 0;       ///< host number of the picoprocess that forks it, until it runs

@@ -47,6 +47,8 @@ void process_free(Process& process);  ///< of a process that was never entered
 
 /// Tells the parent about a child's change of state, and wakes its waits. `code` is CLD_*.
 void notify_parent(Process& child, i32 code, i32 status);
+/// Its parent traces the process: stops are told as that of a tracee only.
+bool traced_by_parent(const Process& child);
 /// The last thread is gone (or the host killed the process): children find a new parent, the process becomes a zombie
 /// or vanishes.
 void become_zombie(Process& process, u32 status);

@@ -69,7 +69,7 @@ bool look(Process& process, Whom whom, u32 number, u32 options, Found& found, bo
             }
             return true;
         }
-        if ((options & kUntraced) != 0 && (child->wait_flags & kStopUnreported) != 0) {
+        if ((options & kUntraced) != 0 && (child->wait_flags & kStopUnreported) != 0 && !traced_by_parent(*child)) {
             if ((options & kNoWait) == 0) child->wait_flags &= ~u32{kStopUnreported};
             found.code = 5;
             found.status = static_cast<i32>(child->stop_signal);

@@ -258,6 +258,32 @@ Res<i64> trace_me(Thread& thread) {
     return 0;
 }
 
+/// `held`: the thread is stopped with its process.
+Res<void> begin_tracing(Thread& caller, u32 tid, bool seize, u32 options, bool& held) {
+    Guard guard{process_table_lock()};
+    Thread* thread = find_thread_locked(tid);
+    if (thread == nullptr) return Failure{Errno::srch};
+    Process& process = *thread->process;
+    if (&process == caller.process || process.is_context != 0 || process.pid <= 1 || thread->tracing != nullptr ||
+        !may_look_into(*caller.process, process))
+        return Failure{Errno::perm};
+    Tracing* tracing = TRY(arena::create<Tracing>());
+    tracing->tracer = caller.process;
+    tracing->seized = seize ? 1 : 0;
+    tracing->options = seize ? options : 0;
+    held = process.state == ProcessState::stopped;
+    thread->tracing = tracing;
+    __atomic_add_fetch(&process.traced_threads, 1, __ATOMIC_SEQ_CST);
+    __atomic_add_fetch(&caller.process->tracees, 1, __ATOMIC_SEQ_CST);
+    if (!seize) {
+        SignalInfo info;
+        info.signal = kSigStop;
+        send_signal_to_thread(*thread, info);
+    }
+    if (held) notify_thread(*thread, kAttentionStop);
+    return {};
+}
+
 Res<i64> attach(Thread& caller, u32 tid, bool seize, u32 options) {
     if (seize && (options & ~u32{kTraceOptions}) != 0) return Failure{Errno::io};
     // A thread that was let go a moment ago still has to notice.
@@ -272,28 +298,21 @@ Res<i64> attach(Thread& caller, u32 tid, bool seize, u32 options) {
         if (left != 0) take_interrupts();
         if (interrupted(caller)) return Failure{Errno::restart_no_intr};
     }
-    Guard guard{process_table_lock()};
-    Thread* thread = find_thread_locked(tid);
-    if (thread == nullptr) return Failure{Errno::srch};
-    Process& process = *thread->process;
-    if (&process == caller.process || process.is_context != 0 || process.pid <= 1 || thread->tracing != nullptr ||
-        !may_look_into(*caller.process, process))
-        return Failure{Errno::perm};
-    Tracing* tracing = TRY(arena::create<Tracing>());
-    tracing->tracer = caller.process;
-    tracing->seized = seize ? 1 : 0;
-    tracing->options = seize ? options : 0;
-    thread->tracing = tracing;
-    __atomic_add_fetch(&process.traced_threads, 1, __ATOMIC_SEQ_CST);
-    __atomic_add_fetch(&caller.process->tracees, 1, __ATOMIC_SEQ_CST);
-    if (!seize) {
-        SignalInfo info;
-        info.signal = kSigStop;
-        send_signal_to_thread(*thread, info);
+    bool held = false;
+    TRY(begin_tracing(caller, tid, seize, options, held));
+    // Of a stopped process the thread is at the tracer's disposal when the call returns.
+    for (u32 tries = 0; held && tries < 1000; ++tries) {
+        {
+            Guard guard{process_table_lock()};
+            if (find_stopped(caller, tid).ok()) break;
+        }
+        u64 left = 100'000;
+        g_gate->DkThreadDelayExecution(&left);
+        if (left != 0) take_interrupts();
+        if (interrupted(caller)) break;
     }
     return 0;
 }
-
 struct UserVector {
     u64 base, size;
 };
@@ -451,6 +470,7 @@ Res<i64> simple(Thread& caller, u32 request, u32 tid, u64 address, u64 data) {
             case kSetOptions: tracing.options = static_cast<u32>(data); return 0;
             case kGetMessage: word = tracing.message; break;
             case kGetInfo:
+                if (tracing.kind == TraceStop::group) return Failure{Errno::inval};
                 if (tracing.has_info != 0) {
                     info = tracing.info;
                 } else {  // as the kernel makes them up
@@ -524,6 +544,17 @@ Res<i64> sys_ptrace(Thread& caller, Arguments arguments) {
         case kContinue: return resume(caller, tid, TraceResume::go_on, data, false);
         case kSystemCall: return resume(caller, tid, TraceResume::system_call, data, false);
         case kSingleStep: return resume(caller, tid, TraceResume::single_step, data, false);
+        case kListen: {
+            Guard guard{process_table_lock()};
+            Thread* thread = TRY(find_stopped(caller, tid));
+            Tracing& tracing = *thread->tracing;
+            if (tracing.seized == 0 || tracing.kind != TraceStop::event || tracing.status >> 8 != kEventStop)
+                return Failure{Errno::io};
+            tracing.stopped = 0;
+            tracing.command = TraceResume::listen;
+            notify_thread(*thread, kAttentionSignal);
+            return 0;
+        }
         case kDetach: return resume(caller, tid, TraceResume::go_on, data, true);
         case kKill: {
             Guard guard{process_table_lock()};

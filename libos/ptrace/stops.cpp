@@ -104,6 +104,12 @@ void let_go(Thread& thread) {
 
 }  // namespace
 
+bool traced_by_parent(const Process& child) {
+    if (child.traced_threads == 0 || child.parent == nullptr) return false;
+    const Thread* leader = find_thread_locked(child.pid);
+    return leader != nullptr && leader->tracing != nullptr && leader->tracing->tracer == child.parent;
+}
+
 bool may_trace_stop(const Thread& thread) { return thread.tracing != nullptr && thread.process->is_context == 0; }
 
 u32 trace_stop(Thread& thread, gate::Frame& frame, TraceStop kind, u32 status, u64 message, const SignalInfo* info) {
@@ -166,6 +172,53 @@ bool trace_signal(Thread& thread, gate::Frame& frame, SignalInfo& info) {
         info.signal = static_cast<i32>(signal);
     }
     return true;
+}
+
+bool held_by_stop(const Thread& thread) {
+    if (thread.process->state != ProcessState::stopped) return false;
+    const Tracing* tracing = thread.tracing;
+    return tracing == nullptr || tracing->passed_stop != thread.process->stop_count;
+}
+
+namespace {
+
+/// PTRACE_LISTEN: until the process is continued, or the tracer wants something.
+void listen(Thread& thread, Tracing& tracing) {
+    auto idle = [&] {
+        return thread.process->state == ProcessState::stopped && tracing.tracer != nullptr && tracing.interrupt == 0 &&
+               (thread.attention & kAttentionExit) == 0;
+    };
+    while (idle()) {
+        __atomic_exchange_n(&thread.wake_word, 0, __ATOMIC_SEQ_CST);
+        u32 awake = 0;
+        if (idle() &&
+            __atomic_compare_exchange_n(&thread.wake_word, &awake, 2, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+            gate::Err error = g_gate->DkAddressWait(&thread.wake_word, 2, gate::kForever, gate::kAddressShared);
+            if (error == gate::Err::interrupted) take_interrupts();
+        }
+    }
+    __atomic_exchange_n(&thread.wake_word, 0, __ATOMIC_SEQ_CST);
+    if (thread.process->state == ProcessState::stopped)
+        tracing.reported_stop = 0;
+    else
+        tracing.interrupt = 1;  // that the stop is over is told as PTRACE_EVENT_STOP
+    tracing.mode = TraceResume::go_on;
+}
+
+}  // namespace
+
+void trace_group_stop(Thread& thread, gate::Frame& frame) {
+    Tracing& tracing = *thread.tracing;
+    const u32 stop = thread.process->stop_count;
+    if (tracing.tracer != nullptr && tracing.mode == TraceResume::listen && tracing.reported_stop == stop)
+        return listen(thread, tracing);
+    tracing.reported_stop = stop;
+    tracing.starting = 0;
+    tracing.interrupt = 0;
+    const bool seized = tracing.seized != 0;
+    (void)trace_stop(thread, frame, seized ? TraceStop::event : TraceStop::group,
+                     thread.process->stop_signal | (seized ? u32{kEventStop} << 8 : 0), 0, nullptr);
+    if (thread.tracing != nullptr && thread.tracing->mode != TraceResume::listen) thread.tracing->passed_stop = stop;
 }
 
 void trace_attention(Thread& thread, gate::Frame& frame) {

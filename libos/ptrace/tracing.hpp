@@ -37,8 +37,8 @@ enum TraceEvent : u32 {
     kEventExit = 6,
     kEventStop = 128,
 };
-enum class TraceResume : u32 { none, go_on, system_call, single_step };
-enum class TraceStop : u32 { none, signal, call_entry, call_exit, event };
+enum class TraceResume : u32 { none, go_on, system_call, single_step, listen };
+enum class TraceStop : u32 { none, signal, call_entry, call_exit, event, group };
 /// What the letter box asks for.
 enum class TraceLetter : u32 { none, peek, poke, save_vectors, load_vectors, ask };
 
@@ -57,10 +57,12 @@ struct Tracing {
     volatile TraceResume command = TraceResume::none;  ///< how to go on
     TraceResume mode = TraceResume::go_on;             ///< how it went on last
     u32 deliver = 0;                                   ///< signal to go on with
-    u32 visit = 0;      ///< only a letter: the thread runs, and the program's own rights to its memory count
-    u32 interrupt = 0;  ///< PTRACE_INTERRUPT is owed
-    u32 starting = 0;   ///< a child that is traced from its start: its first stop has not been
-    gate::Frame frame;  ///< valid while stopped
+    u32 visit = 0;          ///< only a letter: the thread runs, and the program's own rights to its memory count
+    u32 interrupt = 0;      ///< PTRACE_INTERRUPT is owed
+    u32 reported_stop = 0;  ///< Process::stop_count that the tracer was told of
+    u32 passed_stop = 0;    ///< the one in spite of which the thread may run
+    u32 starting = 0;       ///< a child that is traced from its start: its first stop has not been
+    gate::Frame frame;      ///< valid while stopped
     u64 fs_base = 0;
     volatile TraceLetter letter = TraceLetter::none;
     volatile u32 answered = 0;  ///< futex word: counts answers
@@ -70,6 +72,9 @@ struct Tracing {
     u32 size = 0;
     alignas(16) u8 data[1024];
 };
+
+/// Does a stop of the process (job control) hold the thread?
+bool held_by_stop(const Thread& thread);
 
 /// A thread whose end its tracer is to hear of and is no child of his.
 struct TraceNotice {
@@ -85,6 +90,8 @@ bool may_trace_stop(const Thread& thread);
 u32 trace_stop(Thread& thread, gate::Frame& frame, TraceStop kind, u32 status, u64 message, const SignalInfo* info);
 /// In the way out, before a signal is acted on. False: it is not to be delivered. May replace it.
 bool trace_signal(Thread& thread, gate::Frame& frame, SignalInfo& info);
+/// In the way out, while held_by_stop(): tells the tracer, or waits after PTRACE_LISTEN.
+void trace_group_stop(Thread& thread, gate::Frame& frame);
 /// In the way out: stops that the thread owes (PTRACE_INTERRUPT, its start).
 void trace_attention(Thread& thread, gate::Frame& frame);
 /// PTRACE_EVENT_*, if it is wanted.

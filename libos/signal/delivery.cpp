@@ -47,22 +47,31 @@ void stop_process(Thread& thread, u32 signal) {
         Guard guard{process.lock};
         // A SIGCONT or SIGKILL that came since has precedence.
         if (process.exiting != 0 || (process.signals.pending.set & signal_bit(kSigCont)) != 0) return;
-        if (process.state == ProcessState::stopped) return;
-        process.state = ProcessState::stopped;
         process.stop_signal = signal;
+        if (process.state == ProcessState::stopped) {
+            // Its tracer had let the thread go on in spite of the last stop.
+            if (thread.tracing != nullptr) thread.tracing->passed_stop = thread.tracing->reported_stop = 0;
+            return;
+        }
+        process.state = ProcessState::stopped;
+        ++process.stop_count;
         process.wait_flags = (process.wait_flags & ~u32{kContinueUnreported}) | kStopUnreported;
         for (Thread* other = process.threads.front(); other != nullptr; other = process.threads.next(*other))
             if (other != &thread) notify_thread(*other, kAttentionStop);
     }
-    notify_parent(process, 5 /* CLD_STOPPED */, static_cast<i32>(signal));
+    if (!traced_by_parent(process)) notify_parent(process, 5 /* CLD_STOPPED */, static_cast<i32>(signal));
 }
 
 /// Sleeps on the thread's own word until the process runs again or ends.
 void park(Thread& thread) {
     Process& process = *thread.process;
-    while (process.state == ProcessState::stopped && (thread.attention & kAttentionExit) == 0) {
+    auto idle = [&] {
+        return process.state == ProcessState::stopped && !may_trace_stop(thread) &&
+               (thread.attention & kAttentionExit) == 0;
+    };
+    while (idle()) {
         __atomic_exchange_n(&thread.wake_word, 0, __ATOMIC_SEQ_CST);
-        if (process.state != ProcessState::stopped || (thread.attention & kAttentionExit) != 0) break;
+        if (!idle()) break;
         u32 awake = 0;
         if (!__atomic_compare_exchange_n(&thread.wake_word, &awake, 2, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
             continue;
@@ -137,8 +146,11 @@ void leave_slowly(gate::Frame* frame) {
         if (thread.noted_signals != nullptr) async_send_noted(thread);
         if ((attention & kAttentionExit) != 0) exit_thread(process.exit_status);
         if ((attention & kAttentionCpuClock) != 0) cpu_clock_attention(process);
-        if (process.state == ProcessState::stopped) {
-            park(thread);
+        if (held_by_stop(thread)) {
+            if (may_trace_stop(thread))
+                trace_group_stop(thread, *frame);
+            else
+                park(thread);
             __atomic_or_fetch(&thread.attention, u32{kAttentionSignal}, __ATOMIC_SEQ_CST);
             continue;
         }

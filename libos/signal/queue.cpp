@@ -265,7 +265,7 @@ bool interrupted(const Thread& thread) {
     u32 attention = thread.attention;
     if (attention == 0) return false;
     if ((attention & kAttentionExit) != 0) return true;
-    if (thread.process->state == ProcessState::stopped) return true;
+    if (held_by_stop(thread)) return true;
     if (thread.tracing != nullptr && (thread.tracing->interrupt | thread.tracing->starting) != 0 &&
         thread.tracing->seized != 0)
         return true;

@@ -495,12 +495,100 @@ static void threads(void) {
     CHECK(WIFEXITED(last) && WEXITSTATUS(last) == 8);
 }
 
+/// Is the first letter of the process's state in /proc?
+static int in_state(pid_t pid, char state) {
+    char name[64], text[512] = "";
+    snprintf(name, sizeof name, "/proc/%d/stat", pid);
+    for (int tries = 0; tries < 200; ++tries) {
+        int fd = open(name, O_RDONLY);
+        if (fd >= 0 && read(fd, text, sizeof text - 1) > 0 && strrchr(text, ')')[2] == state) {
+            close(fd);
+            return 1;
+        }
+        close(fd);
+        usleep(5000);
+    }
+    printf("  state %c, wanted %c\n", strrchr(text, ')') ? strrchr(text, ')')[2] : '?', state);
+    return 0;
+}
+
+/// Job control of tracees: the stop of the whole process is told once more, and PTRACE_LISTEN leaves it in force.
+static void group_stops(void) {
+    const int event = PTRACE_EVENT_STOP << 8;
+    int status;
+    pid_t pid = fork();
+    if (pid == 0)
+        for (;;) pause();
+    CHECK(trace(PTRACE_SEIZE, pid, 0, 0) == 0);
+    CHECK(trace(PTRACE_LISTEN, pid, 0, 0) == -1 && errno == ESRCH);
+    kill(pid, SIGSTOP);
+    CHECK(stopped_by(pid, SIGSTOP));
+    siginfo_t info;
+    CHECK(trace(PTRACE_GETSIGINFO, pid, 0, &info) == 0);
+    CHECK(trace(PTRACE_LISTEN, pid, 0, 0) == -1 && errno == EIO);
+    CHECK(trace(PTRACE_CONT, pid, 0, NUMBER(SIGSTOP)) == 0);
+    CHECK(stopped_by(pid, SIGSTOP | event));
+    CHECK(in_state(pid, 't'));
+    CHECK(trace(PTRACE_LISTEN, pid, 0, 0) == 0);
+    CHECK(trace(PTRACE_CONT, pid, 0, 0) == -1 && errno == ESRCH);
+    CHECK(in_state(pid, 't') || in_state(pid, 'T'));
+    CHECK(waitpid(pid, &status, __WALL | WNOHANG) == 0);
+    kill(pid, SIGCONT);
+    CHECK(stopped_by(pid, SIGTRAP | event));
+    CHECK(trace(PTRACE_CONT, pid, 0, 0) == 0);
+    CHECK(stopped_by(pid, SIGCONT));
+    CHECK(trace(PTRACE_CONT, pid, 0, NUMBER(SIGCONT)) == 0);
+    CHECK(in_state(pid, 'S'));
+    // PTRACE_CONT lets it run in spite of the stop.
+    kill(pid, SIGTSTP);
+    CHECK(stopped_by(pid, SIGTSTP));
+    CHECK(trace(PTRACE_CONT, pid, 0, NUMBER(SIGSTOP)) == 0);
+    CHECK(stopped_by(pid, SIGSTOP | event));
+    CHECK(trace(PTRACE_CONT, pid, 0, 0) == 0);
+    CHECK(in_state(pid, 'S'));
+    CHECK(trace(PTRACE_INTERRUPT, pid, 0, 0) == 0);
+    CHECK(waitpid(pid, &status, __WALL) == pid && status >> 16 == PTRACE_EVENT_STOP);
+    CHECK(trace(PTRACE_DETACH, pid, 0, 0) == 0);
+    kill(pid, SIGKILL);
+    CHECK(waitpid(pid, &status, __WALL) == pid && WIFSIGNALED(status));
+    // Of a stopped process a thread is there at once.
+    pid = fork();
+    if (pid == 0) {
+        raise(SIGSTOP);
+        for (;;) pause();
+    }
+    CHECK(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status));
+    CHECK(trace(PTRACE_ATTACH, pid, 0, 0) == 0);
+    errno = 0;
+    trace(PTRACE_PEEKUSR, pid, NUMBER(8 * 16), &info);
+    CHECK(errno == 0);
+    CHECK(stopped_by(pid, SIGSTOP));
+    CHECK(trace(PTRACE_DETACH, pid, 0, 0) == 0);
+    CHECK(in_state(pid, 'T'));
+    kill(pid, SIGKILL);
+    CHECK(waitpid(pid, &status, __WALL) == pid && WIFSIGNALED(status));
+    // Told what a stop is not: without PTRACE_SEIZE it has no information.
+    pid = fork();
+    if (pid == 0) {
+        trace(PTRACE_TRACEME, 0, 0, 0);
+        raise(SIGTTIN);
+        _exit(3);
+    }
+    CHECK(stopped_by(pid, SIGTTIN));
+    CHECK(trace(PTRACE_GETSIGINFO, pid, 0, &info) == 0);
+    CHECK(trace(PTRACE_CONT, pid, 0, NUMBER(SIGSTOP)) == 0);
+    CHECK(stopped_by(pid, SIGSTOP));
+    CHECK(trace(PTRACE_GETSIGINFO, pid, 0, &info) == -1 && errno == EINVAL);
+    CHECK(trace(PTRACE_CONT, pid, 0, 0) == 0);
+    CHECK(waitpid(pid, &status, __WALL) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 3);
+}
+
 static const struct {
     const char* name;
     void (*run)(void);
-} kParts[] = {{"calls", calls}, {"memory", memory},           {"visiting", visiting}, {"signals", signals},
-              {"steps", steps}, {"breakpoints", breakpoints}, {"events", events},     {"attaching", attaching},
-              {"ends", ends},   {"threads", threads}};
+} kParts[] = {{"calls", calls}, {"memory", memory},           {"visiting", visiting},      {"signals", signals},
+              {"steps", steps}, {"breakpoints", breakpoints}, {"events", events},          {"attaching", attaching},
+              {"ends", ends},   {"threads", threads},         {"group_stops", group_stops}};
 
 int main(int count, char** words) {
     setvbuf(stdout, NULL, _IONBF, 0);
