@@ -306,6 +306,4 @@ Res<i64> sys_readahead(Thread& thread, Arguments arguments) {
     return 0;
 }
 
-Res<i64> sys_name_to_handle_at(Thread&, Arguments) { return Failure{Errno::opnotsupp}; }
-
 }  // namespace postern::libos

@@ -266,6 +266,16 @@ Res<FileRef> open_path(Thread& thread, i32 dirfd, const char* path, u32 flags, u
     return file;
 }
 
+Res<FileRef> open_found(Thread& thread, Inode& inode, std::string_view path, u32 flags) {
+    Place place;
+    place.inside = true;
+    place.inode = InodeRef::share(&inode);
+    copy_string(place.uri + kScheme, kPathMax, path);
+    place.length = static_cast<u32>(path.size());
+    bool truncated = false;
+    return open_inode(thread, place, flags & ~u32{kCreateFlag | kExclusiveFlag}, false, truncated);
+}
+
 Res<void> stat_path(Thread& thread, i32 dirfd, const char* path, bool follow, Stat& stat) {
     Place place;
     TRY(walk(thread, dirfd, path, follow ? u32{kFollow} : 0, place));

@@ -54,4 +54,7 @@ inline i32 fd_of(u64 argument) { return static_cast<i32>(argument); }
 /// Attributes of what a (dirfd, path) pair names, path in program memory, with AT_* flags.
 Res<void> stat_at(Thread& thread, i32 dirfd, u64 user_path, u32 at_flags, Stat& stat);
 
+/// Opens what was found without a name; `path` is one of its names. As open(2) without O_CREAT.
+Res<FileRef> open_found(Thread& thread, Inode& inode, std::string_view path, u32 flags);
+
 }  // namespace postern::libos

@@ -523,6 +523,44 @@ Res<void> MemoryDirectory::rename(Thread& thread, std::string_view name, Inode& 
     return {};
 }
 
+MemoryDirectory::Entry* MemoryDirectory::entry_of(const Inode& inode) {
+    for (Entry* entry = entries_.front(); entry != nullptr; entry = entries_.next(*entry))
+        if (entry->inode == &inode) return entry;
+    return nullptr;
+}
+
+InodeRef memory_find(Inode& root, u64 number, char (&path)[kMemoryPath]) {
+    if (root.number == number) return InodeRef::share(&root);
+    usize length = strlen(path);
+    Guard guard{tree_lock()};
+    auto* at = static_cast<MemoryDirectory*>(&root);
+    MemoryDirectory::Entry* entry = at->entries_.front();
+    for (;;) {
+        if (entry == nullptr) {  // up again, to the next in the directory above
+            if (at == &root || at->parent == nullptr) return InodeRef{};
+            MemoryDirectory* child = at;
+            at = at->parent;
+            MemoryDirectory::Entry* place = at->entry_of(*child);
+            if (place == nullptr) return InodeRef{};
+            length -= place->length + 1;
+            entry = at->entries_.next(*place);
+            continue;
+        }
+        const bool directory = entry->inode->is_directory(), found = entry->inode->number == number;
+        if ((directory || found) && length + 1 + entry->length < kMemoryPath) {
+            path[length] = '/';
+            memcpy(path + length + 1, entry->name, entry->length);
+            path[length + 1 + entry->length] = 0;
+            if (found) return InodeRef::share(entry->inode);
+            length += entry->length + 1;
+            at = static_cast<MemoryDirectory*>(entry->inode);
+            entry = at->entries_.front();
+        } else {
+            entry = at->entries_.next(*entry);
+        }
+    }
+}
+
 Res<InodeRef> make_memory_tree(u32 mode, u32 uid, u32 gid) {
     if (g_tree == nullptr) g_tree = TRY(arena::create<TreeLock>());
     TRY(quota::initialize());

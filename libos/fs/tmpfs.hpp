@@ -20,6 +20,7 @@ struct TimeStamp {
 TimeStamp time_stamp();
 
 class MemoryDirectory;
+inline constexpr usize kMemoryPath = 4096;
 struct ExtendedAttribute;
 
 /// Orders all changes of names and extended attributes.
@@ -60,6 +61,8 @@ public:
     Res<void> map(u64 address, u64 size, u64 offset, u32 prot, bool shared, bool strict = false);
     /// SEEK_DATA and SEEK_HOLE.
     Res<u64> seek_data(u64 position, bool hole);
+    /// Pages with data in [first, end).
+    u64 pages_between(u64 first, u64 end);
     u64 size() const { return __atomic_load_n(&size_, __ATOMIC_RELAXED); }
 
     u32 seals = 1;  ///< F_SEAL_*; F_SEAL_SEAL unless memfd_create allowed sealing
@@ -177,6 +180,8 @@ private:
     Res<void> may_remove(Thread& thread, const Inode& child) const;
     void adopt(Thread& thread, MemoryInode& child, u32 child_mode);
     static bool inside(const MemoryDirectory* directory, const Inode* ancestor);
+    Entry* entry_of(const Inode& inode);
+    friend InodeRef memory_find(Inode& root, u64 number, char (&path)[kMemoryPath]);
 
     List<Entry, &Entry::link> entries_;
     Entry** buckets_ = nullptr;
@@ -193,6 +198,10 @@ Res<InodeRef> make_memory_tree(u32 mode, u32 uid, u32 gid);
 Res<FileRef> make_memory_file(Thread& thread, u32 mode, u32 seals);
 /// An unnamed regular file in the directory's file system (O_TMPFILE).
 Res<InodeRef> make_unnamed(Thread& thread, u32 mode);
+
+/// What has this number in the tree of `root`; null: nothing. `path` is that of the root, and becomes that of a name of
+/// it.
+InodeRef memory_find(Inode& root, u64 number, char (&path)[kMemoryPath]);
 
 inline constexpr u64 kTmpfsDevice = 0x18;
 

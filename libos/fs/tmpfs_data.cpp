@@ -265,6 +265,14 @@ Res<void> MemoryFileInode::allocate(u32 how, u64 offset, u64 length) {
     return {};
 }
 
+u64 MemoryFileInode::pages_between(u64 first, u64 end) {
+    Guard guard{lock_};
+    const u64 pages = page_ceil(size_) / kPageSize;
+    u64 count = 0;
+    for (u64 index = first; index < end && index < pages; ++index) count += page_at(index) != nullptr ? 1 : 0;
+    return count;
+}
+
 Res<u64> MemoryFileInode::seek_data(u64 position, bool hole) {
     Guard guard{lock_};
     if (position >= size_) return Failure{Errno::nxio};

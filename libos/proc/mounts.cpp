@@ -49,6 +49,15 @@ void each_mount(Visit visit) {
 
 }  // namespace
 
+u32 number_of_mount(std::string_view path) {
+    const Mount* wanted = mount_of(path);
+    u32 found = 1;
+    each_mount([&](const Mount& mount, u32 number) {
+        if (&mount == wanted) found = number + 1;
+    });
+    return found;
+}
+
 Res<void> write_mounts(const Subject&, ProcText& text) {
     text.add("postern / postern ro,relatime 0 0\n");
     each_mount([&](const Mount& mount, u32) {

@@ -172,6 +172,7 @@ struct Process {
     u64 terminal = 0;                      ///< controlling terminal: Terminal::id, 0 or stale: none (tty/terminal.hpp)
     u32 terminal_old_group = 0;            ///< of a session leader whose terminal hung up: its last foreground group
     PidHandle* pid_handle = nullptr;       ///< what pidfds of it refer to; null: it has none
+    u32 barriers = 0;                      ///< what was registered with membarrier(2)
     u32 uses = 0;                          ///< ProcessUse bits
     i32 oom_score_adjustment = 0;          ///< /proc/PID/oom_score_adj: stored only
 };

@@ -19,12 +19,12 @@ namespace {
 
 /// Calls that the usual C libraries and runtimes try first and do without.
 constexpr u16 kExpectedAbsent[] = {
-    334, 324,                 // rseq, membarrier
+    334,                      // rseq
     425, 426, 427,            // io_uring
     237, 238, 239, 256, 279,  // NUMA policy
     298, 321, 323,            // perf_event_open, bpf, userfaultfd
     444, 445, 446,            // landlock
-    451, 452, 453,            // cachestat, fchmodat2, map_shadow_stack
+    452, 453,                 // fchmodat2, map_shadow_stack
     457, 458, 459, 460, 461, 447, 440, 448, 272, 308, 250, 248, 249,
 };
 

@@ -346,6 +346,66 @@ static void queries(void) {
     printf("%d\n", bits);
 }
 
+/* File handles, pages in memory, barriers */
+static void handles(void) {
+    struct {
+        unsigned bytes;
+        int type;
+        unsigned char data[128];
+    } handle = {0};
+    int mount = 0, fd = open("linux.tmp", O_CREAT | O_RDWR, 0600);
+    told("too small", syscall(303, AT_FDCWD, "linux.tmp", &handle, &mount, 0));
+    printf("%d %d\n", handle.bytes >= 8, handle.type);
+    told("handle", syscall(303, AT_FDCWD, "linux.tmp", &handle, &mount, 0));
+    int opened = syscall(304, AT_FDCWD, &handle, O_RDONLY);
+    if (opened >= 0) {
+        struct stat one, other;
+        fstat(fd, &one), fstat(opened, &other);
+        printf("same %d\n", one.st_ino == other.st_ino);
+        unlink("linux.tmp");
+        close(opened), close(fd);
+        told("gone", syscall(304, AT_FDCWD, &handle, O_RDONLY));
+    } else {
+        printf("%s\n", strerrorname_np(errno));
+        unlink("linux.tmp");
+    }
+    handle.bytes = 200;
+    told("too large", syscall(303, AT_FDCWD, ".", &handle, &mount, 0));
+    told("flags", syscall(303, AT_FDCWD, ".", &handle, &mount, 0x8000));
+    told("missing", syscall(303, AT_FDCWD, "linux.tmp", &handle, &mount, 0));
+    int memory = syscall(SYS_memfd_create, "linux", 0);
+    ftruncate(memory, 10 * 4096);
+    pwrite(memory, "x", 1, 4096);
+    pwrite(memory, "x", 1, 5 * 4096);
+    uint64_t range[2] = {0, 0}, counts[5] = {9, 9, 9, 9, 9};
+    told("pages", syscall(451, memory, range, counts, 0));
+    printf("%d\n", (int)(counts[0] + counts[3]));
+    range[0] = 4096, range[1] = 1;
+    told("one", syscall(451, memory, range, counts, 0));
+    printf("%d\n", (int)(counts[0] + counts[3]));
+    told("flags", syscall(451, memory, range, counts, 1));
+    told("descriptor", syscall(451, 999, range, counts, 0));
+}
+
+static volatile int stop;
+static void* compute(void* unused) {
+    while (!stop) {
+    }
+    return unused;
+}
+static void barriers(void) {
+    pthread_t threads[3];
+    printf("%lx\n", syscall(324, 0, 0) & 0x1f);
+    told("not registered", syscall(324, 8, 0));
+    told("register", syscall(324, 16, 0));
+    for (int i = 0; i < 3; ++i) pthread_create(&threads[i], 0, compute, 0);
+    for (int i = 0; i < 5; ++i) told("barrier", syscall(324, 8, 0));
+    stop = 1;
+    for (int i = 0; i < 3; ++i) pthread_join(threads[i], 0);
+    told("command", syscall(324, 3, 0));
+    told("flags", syscall(324, 0, 1));
+}
+
 int main(int argc, char** argv) {
     setvbuf(stdout, 0, _IOLBF, 0);
     if (argc < 3) return 2;
@@ -359,6 +419,8 @@ int main(int argc, char** argv) {
     if (strcmp(argv[1], "protections") == 0) protections();
     if (strcmp(argv[1], "nodes") == 0) nodes(argv[2]);
     if (strcmp(argv[1], "queries") == 0) queries();
+    if (strcmp(argv[1], "handles") == 0) handles();
+    if (strcmp(argv[1], "barriers") == 0) barriers();
     rmdir(directory);
     return 0;
 }
