@@ -136,8 +136,8 @@ Res<i64> sys_copy_file_range(Thread& thread, Arguments arguments) {
     }
     u64 place = arguments[3] != 0 || !out->seekable() ? to : static_cast<u64>(TRY(out->seek(thread, 0, 1)));
     size = TRY(limit_size(thread, *out, place, size));
-    i64 done = TRY(
-        move(thread, *in, arguments[1] != 0 ? &from : nullptr, *out, arguments[3] != 0 ? &to : nullptr, size));
+    i64 done =
+        TRY(move(thread, *in, arguments[1] != 0 ? &from : nullptr, *out, arguments[3] != 0 ? &to : nullptr, size));
     if (arguments[1] != 0) TRY(write_user(arguments[1], from));
     if (arguments[3] != 0) TRY(write_user(arguments[3], to));
     return done;
