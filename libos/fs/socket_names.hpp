@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Names of sockets, FIFOs and devices beside the host's files. The host must not get them (there they would be doors
+// Names of sockets and devices beside the host's files. The host must not get them (there they would be doors
 // out of the family), so the library OS keeps them: in a hidden memory directory for each host directory in which one
 // was made. A host name that is not found is looked for there, and listings show them behind the host's own.
 #pragma once
