@@ -64,6 +64,15 @@ gate::Err change_host(const char* uri, bool follow, const Change& change) {
     return g_gate->DkStreamAttributesSet(uri, follow ? 0 : u32{gate::kOpenNoFollow}, mask, &attributes);
 }
 
+/// A name that can be looked up but not changed belongs to somebody else: EPERM. The gate has one error for both, and
+/// EACCES is left for what lies beyond a closed directory, and for a touch, which write permission would have allowed.
+Errno refusal(const Place& place, bool follow, const Change& change) {
+    gate::Attributes attributes;
+    if (change.touch) return Errno::acces;
+    return query_name(place.uri, follow ? 0 : u32{gate::kOpenNoFollow}, attributes) == gate::Err::ok ? Errno::perm
+                                                                                                     : Errno::acces;
+}
+
 /// Which events a change is, as fsnotify_change of Linux.
 u32 events_of(const Change& change) {
     u32 events = 0;
@@ -91,11 +100,13 @@ Res<i64> change_named(Thread& thread, const File& file, bool follow, const Chang
 Res<i64> change_path(Thread& thread, i32 dirfd, const char* path, bool follow, const Change& change) {
     Place place;
     TRY(walk(thread, dirfd, path, follow ? u32{kFollow} : 0, place));
-    bool inside = TRY(act_host(thread, place, [&](Place& at) {
+    Res<bool> acted = act_host(thread, place, [&](Place& at) {
         if (change.mask != 0) return change_host(at.uri, follow, change);
         gate::Attributes attributes;
         return query_name(at.uri, follow ? 0 : u32{gate::kOpenNoFollow}, attributes);
-    }));
+    });
+    if (!acted.ok() && acted.error() == Errno::acces) return Failure{refusal(place, follow, change)};
+    bool inside = TRY(acted);
     if (!inside) {
         if (notify_active()) {
             gate::Attributes attributes;

@@ -153,6 +153,13 @@ class View(Case):
             self.assertEqual(file.read(), "content\nmore\n")
         self.assertEqual(os.stat(self.directory + "/h").st_mode & 0o777, 0o600)
 
+    def test_refused_owners_are_named_as_natively(self):
+        script = "cd $0 && chown 0:0 file; echo $?; chown 1 file; echo $?; chmod 640 file; chgrp 0 none; stat -c '%u %a' file"
+        natively = subprocess.run(["sh", "-c", script, self.directory], capture_output=True, text=True, timeout=20)
+        os.chmod(self.directory + "/file", 0o644)
+        inside = run("-v", self.directory + ":rw", "--", "sh", "-c", script, self.directory)
+        self.assertEqual((inside.out, inside.err), (natively.stdout, natively.stderr))
+
     def test_volume_of_one_file(self):
         self.expect(run("-v", self.directory + "/file:/etc/postern-test", "--", "cat", "/etc/postern-test"), 0, "content\n")
 
