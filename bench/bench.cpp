@@ -46,16 +46,44 @@ struct Contestant {
 
 /// Most that a ratio to native may be.
 const std::map<std::string, double> kTargets = {
-    {"getpid", 0.15},        {"getppid", 0.15},         {"getuid", 0.15},       {"sigprocmask", 0.15},
-    {"lseek", 0.15},         {"futex-wake", 0.15},      {"dup-close", 0.4},     {"brk", 0.4},
-    {"pipe-byte", 0.4},      {"clock-libc", 1.1},       {"read-zero-1", 1.8},   {"read-file-1", 1.8},
-    {"pread-4k", 0.8},       {"fork-wait", 1.7},        {"page-fault", 1.1},    {"true", 2.5},
-    {"python-pass", 1.5},    {"open-close", 0.5},       {"stat", 0.5},          {"stat-missing", 0.3},
-    {"fork-exec-wait", 1.3}, {"posix-spawn-wait", 1.3}, {"pipe-pingpong", 1.0}, {"futex-pingpong", 1.1},
-    {"gcc-c", 1.15},         {"sh-loop-40-true", 1.3},  {"find-usr-share", 2},  {"python-imports", 1.1},
+    {"getpid", 0.15},
+    {"getppid", 0.15},
+    {"getuid", 0.15},
+    {"sigprocmask", 0.15},
+    {"lseek", 0.15},
+    {"futex-wake", 0.15},
+    {"dup-close", 0.4},
+    {"brk", 0.4},
+    {"pipe-byte", 0.4},
+    {"clock-libc", 1.1},
+    {"read-zero-1", 1.8},
+    {"read-file-1", 1.8},
+    {"pread-4k", 0.8},
+    {"fork-wait", 1.7},
+    {"page-fault", 1.1},
+    {"true", 2.5},
+    {"python-pass", 1.5},
+    {"open-close", 0.5},
+    {"stat", 0.5},
+    {"stat-missing", 0.3},
+    {"fork-exec-wait", 1.3},
+    {"posix-spawn-wait", 1.3},
+    {"pipe-pingpong", 1.0},
+    {"futex-pingpong", 1.1},
+    {"gcc-c", 1.15},
+    {"sh-loop-40-true", 1.3},
+    {"find-usr-share", 2},
+    {"python-imports", 1.1},
+    {"unix-pingpong", 1.0},
+    {"make-j2", 1.25},
+    {"sqlite-1-transaction", 1.1},
+    {"sqlite-500-transactions", 2},
 };
+/// Least that two threads do of one's work.
+constexpr double kScalingTarget = 1.8;
 constexpr double kIdleTargetKib = 3 * 1024;
 
+/// GUESTS/work is the only place that is the host's for all of them and that all may write to.
 struct Program {
     const char* name;
     int rounds;
@@ -77,6 +105,16 @@ const std::vector<Program> kPrograms = {
       "echo '#include <stdio.h>\nint main(){puts(\"x\");}' >/tmp/p.c && gcc -O1 -c /tmp/p.c -o /tmp/p.o"}},
     {"sh-loop-40-true", 9, {"/bin/sh", "-c", "i=0; while [ $i -lt 40 ]; do /bin/true; i=$((i+1)); done"}},
     {"find-usr-share", 5, {"/usr/bin/find", "/usr/share", "-name", "x*"}},
+    {"make-j2",
+     5,
+     {"/bin/sh", "-c",
+      "rm -rf /tmp/postern-bench && cp -r GUESTS/project /tmp/postern-bench && make -s -j2 -C /tmp/postern-bench"}},
+    {"sqlite-1-transaction",
+     9,
+     {"/bin/sh", "-c", "rm -f GUESTS/work/one* && sqlite3 GUESTS/work/one <GUESTS/transactions-1.sql"}},
+    {"sqlite-500-transactions",
+     5,
+     {"/bin/sh", "-c", "rm -f GUESTS/work/many* && sqlite3 GUESTS/work/many <GUESTS/transactions-500.sql"}},
     {"tar-usr-include", 5, {"/bin/sh", "-c", "tar cf - /usr/include 2>/dev/null | wc -c"}},
 };
 
@@ -190,7 +228,11 @@ std::optional<double> idle_pss(const Words& prefix) {
 }
 
 std::vector<Contestant> contestants(const Options& options) {
-    std::vector<Contestant> all = {{"native", {}}, {"postern", {options.postern, "run", "--quiet", "--"}}};
+    std::vector<Contestant> all = {
+        {"native", {}},
+        {"postern",
+         {options.postern, "run", "--quiet", "-v", options.guests + "/work:" + options.guests + "/work:rw", "--"}},
+    };
     if (!options.peers) return all;
     const Contestant peers[] = {
         {"bwrap",
@@ -237,6 +279,34 @@ void print_line(const Line& line, nlohmann::json& rows) {
     entry["ratio"] = ratio;
     entry["nanoseconds"] = line.medians;
     rows.push_back(entry);
+}
+
+void print_scaling(const std::string& row, const std::vector<std::vector<double>>& values, nlohmann::json& rows) {
+    printf("%-24s", row.c_str());
+    nlohmann::json entry = {{"row", row}, {"threads_two_over_one", nlohmann::json::array()}};
+    for (const auto& one : values) {
+        char cell[32];
+        snprintf(cell, sizeof cell, one.empty() ? "failed" : "x %.2f", median(one));
+        printf("  %18s", cell);
+        entry["threads_two_over_one"].push_back(median(one));
+    }
+    bool met = median(values[1]) >= kScalingTarget;
+    printf("  >= %.2f %s\n", kScalingTarget, met ? "met" : "MISSED");
+    fflush(stdout);
+    entry["target"] = kScalingTarget;
+    entry["met"] = met;
+    rows.push_back(entry);
+}
+
+Words rows_of(const std::string& program) {
+    Words names;
+    std::string list = run({program, "--list"}, true).output;
+    while (!list.empty()) {
+        auto end = list.find('\n');
+        names.push_back(list.substr(0, end));
+        list.erase(0, end + 1);
+    }
+    return names;
 }
 
 bool chosen(const Options& options, const std::string& row) {
@@ -291,9 +361,10 @@ Options parse(int count, char** words) {
 
 int main(int count, char** words) {
     Options options = parse(count, words);
+    cpu_set_t machine_set;
+    sched_getaffinity(0, sizeof machine_set, &machine_set);
     if (options.pin) {
-        cpu_set_t set;
-        sched_getaffinity(0, sizeof set, &set);
+        cpu_set_t set = machine_set;
         int last = -1;
         for (int i = 0; i < CPU_SETSIZE; ++i)
             if (CPU_ISSET(i, &set)) last = i;
@@ -317,14 +388,7 @@ int main(int count, char** words) {
     for (const Contestant& contestant : all) printf("  %18s", contestant.name.c_str());
     printf("  target\n");
 
-    Words names;
-    std::string list = run({options.guests + "/micro", "--list"}, true).output;
-    while (!list.empty()) {
-        auto end = list.find('\n');
-        names.push_back(list.substr(0, end));
-        list.erase(0, end + 1);
-    }
-    for (const std::string& name : names) {
+    for (const std::string& name : rows_of(options.guests + "/micro")) {
         if (!chosen(options, name)) continue;
         std::vector<std::vector<double>> values(all.size());
         int rounds = options.rounds > 0 ? options.rounds : 5;
@@ -344,7 +408,7 @@ int main(int count, char** words) {
         if (!chosen(options, program.name)) continue;
         Words command = program.command;
         for (std::string& word : command)
-            if (word.starts_with("GUESTS/")) word = options.guests + word.substr(6);
+            for (std::size_t at; (at = word.find("GUESTS/")) != std::string::npos;) word.replace(at, 6, options.guests);
         std::vector<std::vector<double>> values(all.size());
         int rounds = options.rounds > 0 ? options.rounds : program.rounds;
         for (int round = 0; round <= rounds; ++round)
@@ -356,6 +420,19 @@ int main(int count, char** words) {
         Line line{program.name, {}};
         for (auto& list_of_values : values) line.medians.push_back(median(list_of_values));
         print_line(line, rows);
+    }
+    // Two threads over one: more is better, and never pinned to one processor.
+    sched_setaffinity(0, sizeof machine_set, &machine_set);
+    for (const std::string& name : rows_of(options.guests + "/scaling")) {
+        if (!chosen(options, name)) continue;
+        std::vector<std::vector<double>> values(all.size());
+        for (int round = 0; round < 3; ++round)
+            for (std::size_t i = 0; i < all.size(); ++i) {
+                if (all[i].name == "runsc") continue;
+                Outcome outcome = run(join(all[i].prefix, {options.guests + "/scaling", name, options.guests}), true);
+                if (outcome.ok) values[i].push_back(atof(outcome.output.c_str()));
+            }
+        print_scaling(name, values, rows);
     }
     if (chosen(options, "idle-sleep-pss")) {
         printf("\n%-24s", "idle-sleep-pss");

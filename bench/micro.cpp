@@ -18,6 +18,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -211,6 +212,25 @@ void do_pipe_pingpong(u64 n) {
     close(there[1]), close(back[0]), close(back[1]);
     waitpid(child, nullptr, 0);
 }
+void do_unix_pingpong(u64 n) {
+    int ends[2];
+    must(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), "socketpair");
+    pid_t child = static_cast<pid_t>(must(fork(), "fork"));
+    char byte = 0;
+    if (child == 0) {
+        close(ends[0]);
+        while (read(ends[1], &byte, 1) == 1)
+            if (write(ends[1], &byte, 1) != 1) break;
+        _exit(0);
+    }
+    close(ends[1]);
+    while (n-- > 0) {
+        must(write(ends[0], &byte, 1), "write");
+        must(read(ends[0], &byte, 1), "read");
+    }
+    close(ends[0]);
+    waitpid(child, nullptr, 0);
+}
 std::atomic<int> turn;
 void wait_turn(int mine) {
     for (int value; (value = turn.load()) != mine && value >= 0;)
@@ -353,6 +373,7 @@ constexpr Row kRows[] = {
     {"posix-spawn-wait", do_spawn, 100},
     {"fork-exec-wait-static", do_fork_exec_static, 100},
     {"pipe-pingpong", do_pipe_pingpong},
+    {"unix-pingpong", do_unix_pingpong},
     {"futex-pingpong", do_futex_pingpong},
     {"thread-create-join", do_thread},
     {"mmap-touch-1m", do_mmap_touch},

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Descriptor tables. One lock serialises changes; a process with one thread and a table of its own reads without it.
+// Descriptor tables. One lock serialises changes. Nobody reads with it: threads that use files of their own must not meet
+// in a word of the table.
 #include "libos/fs/fd_table.hpp"
 
 #include "base/memory.hpp"
@@ -90,6 +91,13 @@ File* FdTable::peek(u32 fd) const {
     return file_of(slots_[fd]);
 }
 
+/// Without the lock. `high_` is never beyond the array that is read after it.
+File* FdTable::file_at(u32 fd) const {
+    if (fd >= __atomic_load_n(&high_, __ATOMIC_ACQUIRE)) return nullptr;
+    Slot* slots = __atomic_load_n(&slots_, __ATOMIC_ACQUIRE);
+    return file_of(__atomic_load_n(&slots[fd], __ATOMIC_ACQUIRE));
+}
+
 Res<FileRef> FdTable::get(u32 fd) {
     if (fd >= __atomic_load_n(&high_, __ATOMIC_RELAXED)) return Failure{Errno::badf};
     if (is_private()) {
@@ -98,11 +106,15 @@ Res<FileRef> FdTable::get(u32 fd) {
         file->reference();
         return FileRef{file};
     }
-    Guard guard{lock_};
-    File* file = fd < high_ ? file_of(slots_[fd]) : nullptr;
-    if (file == nullptr) return Failure{Errno::badf};
-    file->reference();
-    return FileRef{file};
+    // Another thread may close the file, and open another in its memory, after any step: a reference that was had
+    // while the slot names the file is one to it.
+    for (;;) {
+        File* file = file_at(fd);
+        if (file == nullptr) return Failure{Errno::badf};
+        if (!file->try_reference()) continue;
+        if (file_at(fd) == file) return FileRef{file};
+        file->release();
+    }
 }
 
 Res<void> FdTable::grow(u32 needed) {
@@ -137,7 +149,7 @@ Res<u32> FdTable::install(FileRef file, bool close_on_exec, u32 lowest) {
     u32 limit = descriptor_limit();
     Guard guard{lock_};
     u32 fd = TRY(find_free(lowest, limit));
-    slots_[fd] = reinterpret_cast<u64>(file.leak()) | (close_on_exec ? kCloseOnExec : 0);
+    put(fd, reinterpret_cast<u64>(file.leak()) | (close_on_exec ? kCloseOnExec : 0));
     if (fd >= high_) __atomic_store_n(&high_, fd + 1, __ATOMIC_RELEASE);
     if (fd == lowest_free_) lowest_free_ = fd + 1;
     return fd;
@@ -150,7 +162,7 @@ Res<u32> FdTable::install_at(FileRef file, u32 fd, bool close_on_exec) {
         Guard guard{lock_};
         if (fd >= capacity_) TRY(grow(fd));
         old = fd < high_ ? slots_[fd] : 0;
-        slots_[fd] = reinterpret_cast<u64>(file.leak()) | (close_on_exec ? kCloseOnExec : 0);
+        put(fd, reinterpret_cast<u64>(file.leak()) | (close_on_exec ? kCloseOnExec : 0));
         if (fd >= high_) __atomic_store_n(&high_, fd + 1, __ATOMIC_RELEASE);
         if (fd == lowest_free_) lowest_free_ = fd + 1;
     }
@@ -162,11 +174,11 @@ FdTable::Slot FdTable::take(u32 fd) {
     if (fd >= high_) return 0;
     Slot slot = slots_[fd];
     if (slot == 0) return 0;
-    slots_[fd] = 0;
+    put(fd, 0);
     if (fd < lowest_free_) lowest_free_ = fd;
     u32 high = high_;
     while (high > 0 && slots_[high - 1] == 0) --high;
-    high_ = high;
+    if (high != high_) __atomic_store_n(&high_, high, __ATOMIC_RELEASE);
     return slot;
 }
 

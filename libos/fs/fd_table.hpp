@@ -73,6 +73,8 @@ private:
     static constexpr u32 kInline = 64;
     static File* file_of(Slot slot) { return reinterpret_cast<File*>(slot & ~Slot{15}); }
 
+    File* file_at(u32 fd) const;
+    void put(u32 fd, Slot slot) { __atomic_store_n(&slots_[fd], slot, __ATOMIC_RELEASE); }
     Res<void> grow(u32 needed);
     /// Lock held: lowest closed descriptor >= lowest, in [0, limit). Errno::mfile.
     Res<u32> find_free(u32 lowest, u32 limit);

@@ -72,7 +72,7 @@ void File::release() {
     char* text = path;
     u32 text_size = path_size, size = object_size;
     this->~File();
-    if (size != 0) arena::release(this, size);
+    if (size != 0) arena::release_file(this, size);
     if (text != nullptr && text_size != 0) arena::release(text, text_size);
     if (node != nullptr) node->release();
 }

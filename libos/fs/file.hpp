@@ -109,6 +109,14 @@ public:
     virtual void descriptor_closed(Process&) {}
 
     void reference() { __atomic_add_fetch(&references_, 1, __ATOMIC_SEQ_CST); }
+    /// For who found the file without a lock: false when it is gone. True may mean another file at the same address.
+    bool try_reference() {
+        u32 seen = __atomic_load_n(&references_, __ATOMIC_RELAXED);
+        do {
+            if (seen == 0) return false;
+        } while (!__atomic_compare_exchange_n(&references_, &seen, seen + 1, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+        return true;
+    }
     /// Destroys the file at zero.
     void release();
 
@@ -145,7 +153,7 @@ public:
     u32 object_size = 0;  ///< for release(): set by make_file
 
 private:
-    u32 references_ = 1;
+    u32 references_ = 1;  ///< 0 from the end on, also in memory that waits for its next file (arena::allocate_file)
 };
 
 /// Creates a File of class T in the arena with one reference.

@@ -8,7 +8,9 @@ namespace postern::libos {
 
 template <class T, class... Arguments>
 Res<T*> make_file(Arguments&&... arguments) {
-    T* file = TRY(arena::create<T>(std::forward<Arguments>(arguments)...));
+    static_assert(sizeof(T) <= arena::kLargestFile);
+    void* memory = TRY(arena::allocate_file(sizeof(T)));
+    T* file = new (memory) T(std::forward<Arguments>(arguments)...);
     file->object_size = sizeof(T);
     return file;
 }

@@ -151,25 +151,40 @@ Res<void> initialize(u64 size) {
     return {};
 }
 
+static Res<void*> take_object(SizeClass& size_class, u32 rounded, bool& fresh) {
+    Guard guard{size_class.lock};
+    void* memory = class_take(size_class, rounded, fresh);
+    if (memory == nullptr) {
+        u64 bytes = refill_size(rounded);
+        void* region = TRY(allocate_pages(bytes / kPageSize));
+        class_refill(size_class, region, bytes);
+        memory = class_take(size_class, rounded, fresh);
+    }
+    return memory;
+}
+
 static Res<void*> allocate_object(usize size, bool clear) {
     if (size > kClassSizes[kClassCount - 1]) return allocate_pages(page_ceil(size) / kPageSize);
     u32 index = class_of(size);
-    SizeClass& size_class = header().classes[index];
-    u32 rounded = kClassSizes[index];
     bool fresh = false;
-    void* memory;
-    {
-        Guard guard{size_class.lock};
-        memory = class_take(size_class, rounded, fresh);
-        if (memory == nullptr) {
-            u64 bytes = refill_size(rounded);
-            void* region = TRY(allocate_pages(bytes / kPageSize));
-            class_refill(size_class, region, bytes);
-            memory = class_take(size_class, rounded, fresh);
-        }
-    }
+    void* memory = TRY(take_object(header().classes[index], kClassSizes[index], fresh));
     if (!fresh && clear) memset(memory, 0, size);
     return memory;
+}
+
+Res<void*> allocate_file(usize size) {
+    static_assert(kFileClassSizes[kFileClassCount - 1] == kLargestFile);
+    u32 index = file_class_of(size);
+    bool fresh = false;
+    void* memory = TRY(take_object(header().file_classes[index], kFileClassSizes[index], fresh));
+    if (!fresh) memset(memory, 0, size);
+    return memory;
+}
+
+void release_file(void* memory, usize size) {
+    SizeClass& size_class = header().file_classes[file_class_of(size)];
+    Guard guard{size_class.lock};
+    class_give(size_class, memory);
 }
 
 Res<void*> allocate(usize size) { return allocate_object(size, true); }

@@ -25,6 +25,12 @@ Res<void*> allocate(usize size);
 Res<void*> allocate_uncleared(usize size);
 void release(void* memory, usize size);
 
+/// For open files (fs/make_file.hpp), at most kLargestFile. What is released serves open files only, for ever: who
+/// looks at a file that is gone by now finds another's words, or its own as they were at its end.
+inline constexpr usize kLargestFile = 4096;
+Res<void*> allocate_file(usize size);
+void release_file(void* memory, usize size);
+
 /// `count` contiguous zeroed pages / gives them back to the host (their memory is returned).
 Res<void*> allocate_pages(u64 count);
 void release_pages(void* pages, u64 count);

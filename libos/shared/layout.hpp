@@ -41,6 +41,16 @@ constexpr u32 class_of(usize size) {
     return index;
 }
 
+/// Of open files. All are multiples of two cache lines: processors fetch pairs, and threads with files of their own
+/// must not write to the same pair.
+inline constexpr u32 kFileClassCount = 7;
+inline constexpr u32 kFileClassSizes[kFileClassCount] = {256, 384, 512, 768, 1024, 2048, 4096};
+constexpr u32 file_class_of(usize size) {
+    u32 index = 0;
+    while (kFileClassSizes[index] < size) ++index;
+    return index;
+}
+
 /// One size class: objects given back, linked through their first word, and a region not yet cut up.
 struct SizeClass {
     SharedLock lock;
@@ -100,6 +110,7 @@ struct Header {
     u64 dirty[kDirtyPages];
 
     SizeClass classes[kClassCount];
+    SizeClass file_classes[kFileClassCount];
 };
 static_assert(sizeof(Header) <= kPageSize);
 
