@@ -129,12 +129,12 @@ int main(int count, char** words) {
         mine.run = run;
         mine.count = 1000;
     }
-    constexpr double kBatch = 1e6;  // nanoseconds: short enough that some batches have both processors for themselves
+    constexpr double kBatch = 3e5;  // nanoseconds: short enough that some batches have both processors for themselves
     batch(1);
     const u64 fitting = static_cast<u64>(kBatch / batch(1)) + 1;
     for (Mine& mine : both) mine.count = fitting;
     double alone = 1e18, together = 1e18;
-    for (int round = 0; round < 300; ++round) {
+    for (int round = 0; round < 500; ++round) {
         alone = std::min(alone, batch(1));
         together = std::min(together, batch(2));
     }

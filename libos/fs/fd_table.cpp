@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Descriptor tables. One lock serialises changes. Nobody reads with it: threads that use files of their own must not meet
-// in a word of the table.
+// Descriptor tables. Reading, opening and closing take no lock: threads that use files of their own must not wait for
+// each other. A slot changes with one atomic step, and chunks of slots stay where they are.
 #include "libos/fs/fd_table.hpp"
 
-#include "base/memory.hpp"
 #include "libos/fs/locks.hpp"
+#include "libos/gate.hpp"
 #include "libos/inotify/notify.hpp"
 #include "libos/process/process.hpp"
 #include "libos/shared/arena.hpp"
@@ -15,6 +15,9 @@ namespace {
 
 constexpr u32 kLimitFiles = 7;             // RLIMIT_NOFILE
 constexpr u32 kMostDescriptors = 1 << 20;  // fs.nr_open
+constexpr u32 kMostLooks = 1000;           // at a slot that is being closed
+constexpr u32 kMostTurns = 8;              // to close without looking through the table
+constexpr u32 kFarOpen = 8;                // open descriptors that are looked at one by one
 
 u32 descriptor_limit() {
     u64 limit = current_process().limits[kLimitFiles][0];
@@ -23,29 +26,51 @@ u32 descriptor_limit() {
 
 }  // namespace
 
-Res<FdTable*> FdTable::create() {
-    FdTable* table = TRY(arena::create<FdTable>());
-    table->slots_ = table->inline_;
-    return table;
+Res<FdTable*> FdTable::create() { return arena::create<FdTable>(); }
+
+/// Somebody looks through the whole table. Whoever closes a descriptor meanwhile waits: it may be one that was moved
+/// from where nobody has looked yet to where somebody has.
+class FdTable::Look {
+public:
+    explicit Look(FdTable& table) : guard_{table.lock_}, table_{table} {
+        __atomic_store_n(&table.looking_, 1, __ATOMIC_SEQ_CST);
+    }
+    ~Look() { __atomic_store_n(&table_.looking_, 0, __ATOMIC_RELEASE); }
+
+private:
+    Guard guard_;
+    FdTable& table_;
+};
+
+Res<void> FdTable::copy_to(FdTable& copy) {
+    Look look{*this};
+    const u32 high = __atomic_load_n(&high_, __ATOMIC_ACQUIRE);
+    u32 lowest = ~0u;
+    for (u32 fd = 0; fd < high; ++fd) {
+        Slot slot = hold(fd);
+        if (slot == 0) {
+            lowest = fd < lowest ? fd : lowest;
+            continue;
+        }
+        Res<Slot*> place = copy.make_slot(fd);
+        if (!place.ok()) {
+            file_of(slot)->release();
+            return Failure{place.error()};
+        }
+        *place.value() = slot;
+        copy.high_ = fd + 1;
+    }
+    copy.all_open_ = lowest < copy.high_ ? lowest : copy.high_;
+    return {};
 }
 
 Res<FdTable*> FdTable::clone() {
     FdTable* copy = TRY(create());
-    Guard guard{lock_};
-    if (high_ > kInline) {
-        auto grown = copy->grow(high_);
-        if (!grown.ok()) {
-            arena::destroy(copy);
-            return Failure{grown.error()};
-        }
+    Res<void> copied = copy_to(*copy);
+    if (!copied.ok()) {
+        copy->destroy();
+        return Failure{copied.error()};
     }
-    for (u32 fd = 0; fd < high_; ++fd) {
-        Slot slot = slots_[fd];
-        if (slot != 0) file_of(slot)->reference();
-        copy->slots_[fd] = slot;
-    }
-    copy->high_ = high_;
-    copy->lowest_free_ = lowest_free_;
     return copy;
 }
 
@@ -64,19 +89,13 @@ void FdTable::abandon() {
 void FdTable::destroy() {
     if (has_locks_ != 0) locks_drop_owner(this);
     for (u32 fd = 0; fd < high_; ++fd) {
-        Slot slot = slots_[fd];
-        slots_[fd] = 0;
+        Slot slot = read(fd);
         if (slot == 0) continue;
+        __atomic_store_n(slot_at(fd), 0, __ATOMIC_RELEASE);
         if (file_of(slot)->has_directory_notice != 0) directory_notice_drop(*file_of(slot), this);
         file_of(slot)->release();
     }
-    if (slots_ != inline_) arena::release(slots_, capacity_ * sizeof(Slot));
-    while (retired_ != nullptr) {
-        Retired* retired = retired_;
-        retired_ = retired->next;
-        arena::release(retired->slots, retired->capacity * sizeof(Slot));
-        arena::destroy(retired);
-    }
+    for (u32 chunk = 1; chunk < kChunks; ++chunk) arena::release(chunks_[chunk], chunk_size(chunk) * sizeof(Slot));
     arena::destroy(this);
 }
 
@@ -86,110 +105,190 @@ bool FdTable::is_private() const {
            current_process().files == this;
 }
 
-File* FdTable::peek(u32 fd) const {
-    if (!is_private() || fd >= high_) return nullptr;
-    return file_of(slots_[fd]);
+FdTable::Slot* FdTable::slot_at(u32 fd) const {
+    if (fd < kInline) return const_cast<Slot*>(inline_ + place_of(fd));
+    u32 chunk = chunk_of(fd);
+    Slot* slots = __atomic_load_n(&chunks_[chunk], __ATOMIC_ACQUIRE);
+    return slots == nullptr ? nullptr : slots + place_of(fd - chunk_base(chunk));
 }
 
-/// Without the lock. `high_` is never beyond the array that is read after it.
-File* FdTable::file_at(u32 fd) const {
-    if (fd >= __atomic_load_n(&high_, __ATOMIC_ACQUIRE)) return nullptr;
-    Slot* slots = __atomic_load_n(&slots_, __ATOMIC_ACQUIRE);
-    return file_of(__atomic_load_n(&slots[fd], __ATOMIC_ACQUIRE));
+Res<FdTable::Slot*> FdTable::make_slot(u32 fd) {
+    if (Slot* slot = slot_at(fd); slot != nullptr) return slot;
+    u32 chunk = chunk_of(fd);
+    usize bytes = chunk_size(chunk) * sizeof(Slot);
+    auto* slots = static_cast<Slot*>(TRY(arena::allocate(bytes)));
+    Slot* seen = nullptr;
+    if (!__atomic_compare_exchange_n(&chunks_[chunk], &seen, slots, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        arena::release(slots, bytes);
+    return slot_at(fd);
 }
 
-Res<FileRef> FdTable::get(u32 fd) {
-    if (fd >= __atomic_load_n(&high_, __ATOMIC_RELAXED)) return Failure{Errno::badf};
-    if (is_private()) {
-        File* file = file_of(slots_[fd]);
-        if (file == nullptr) return Failure{Errno::badf};
-        file->reference();
-        return FileRef{file};
-    }
+FdTable::Slot FdTable::read(u32 fd) const {
+    if (fd >= __atomic_load_n(&high_, __ATOMIC_ACQUIRE)) return 0;
+    Slot* place = slot_at(fd);
+    Slot slot = place == nullptr ? 0 : __atomic_load_n(place, __ATOMIC_ACQUIRE);
+    return (slot & kClosing) != 0 ? 0 : slot;
+}
+
+FdTable::Slot FdTable::hold(u32 fd) const {
     // Another thread may close the file, and open another in its memory, after any step: a reference that was had
     // while the slot names the file is one to it.
     for (;;) {
-        File* file = file_at(fd);
-        if (file == nullptr) return Failure{Errno::badf};
+        File* file = file_of(read(fd));
+        if (file == nullptr) return 0;
         if (!file->try_reference()) continue;
-        if (file_at(fd) == file) return FileRef{file};
+        Slot slot = read(fd);
+        if (file_of(slot) == file) return slot;
         file->release();
     }
 }
 
-Res<void> FdTable::grow(u32 needed) {
-    u32 capacity = capacity_;
-    while (capacity <= needed) capacity *= 4;
-    auto slots = static_cast<Slot*>(TRY(arena::allocate(capacity * sizeof(Slot))));
-    memcpy(slots, slots_, high_ * sizeof(Slot));
-    if (slots_ != inline_) {
-        auto retired = arena::create<Retired>();
-        if (!retired.ok()) {
-            arena::release(slots, capacity * sizeof(Slot));
-            return Failure{retired.error()};
-        }
-        *retired.value() = {slots_, capacity_, retired_};
-        retired_ = retired.value();
-    }
-    __atomic_store_n(&slots_, slots, __ATOMIC_RELEASE);
-    capacity_ = capacity;
-    return {};
+File* FdTable::peek(u32 fd) const { return is_private() ? file_of(read(fd)) : nullptr; }
+
+Res<FileRef> FdTable::get(u32 fd) {
+    Slot slot = hold(fd);
+    if (slot == 0) return Failure{Errno::badf};
+    return FileRef{file_of(slot)};
 }
 
-Res<u32> FdTable::find_free(u32 lowest, u32 limit) {
-    u32 fd = lowest > lowest_free_ ? lowest : lowest_free_;
-    while (fd < high_ && slots_[fd] != 0) ++fd;
-    if (lowest <= lowest_free_) lowest_free_ = fd;
-    if (fd >= limit) return Failure{Errno::mfile};
-    if (fd >= capacity_) TRY(grow(fd));
-    return fd;
+void FdTable::raise_high(u32 high) {
+    u32 seen = __atomic_load_n(&high_, __ATOMIC_RELAXED);
+    while (seen < high && !__atomic_compare_exchange_n(&high_, &seen, high, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+    }
 }
 
 Res<u32> FdTable::install(FileRef file, bool close_on_exec, u32 lowest) {
-    u32 limit = descriptor_limit();
-    Guard guard{lock_};
-    u32 fd = TRY(find_free(lowest, limit));
-    put(fd, reinterpret_cast<u64>(file.leak()) | (close_on_exec ? kCloseOnExec : 0));
-    if (fd >= high_) __atomic_store_n(&high_, fd + 1, __ATOMIC_RELEASE);
-    if (fd == lowest_free_) lowest_free_ = fd + 1;
-    return fd;
+    const u32 limit = descriptor_limit();
+    const Slot value = reinterpret_cast<u64>(file.get()) | (close_on_exec ? kCloseOnExec : 0);
+    for (;;) {
+        const u32 all_open = __atomic_load_n(&all_open_, __ATOMIC_ACQUIRE);
+        u32 fd = lowest > all_open ? lowest : all_open;
+        Slot* slot = nullptr;
+        for (;; ++fd) {
+            if (fd >= limit) return Failure{Errno::mfile};
+            slot = TRY(make_slot(fd));
+            if (__atomic_load_n(slot, __ATOMIC_RELAXED) == 0) break;
+        }
+        raise_high(fd + 1);
+        Slot closed = 0;
+        if (!__atomic_compare_exchange_n(slot, &closed, value, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) continue;
+        note_descriptor(*file.leak(), fd);
+        // Written seldom: everybody reads it. A few looks at open ones cost less.
+        if (lowest <= all_open && fd >= all_open + kFarOpen) raise_all_open(all_open, fd + 1);
+        return fd;
+    }
+}
+
+/// Either this sees what another thread closes meanwhile, or that one sees the new mark: one of them takes it back.
+void FdTable::raise_all_open(u32 from, u32 to) {
+    u32 seen = from;
+    if (!__atomic_compare_exchange_n(&all_open_, &seen, to, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) return;
+    for (u32 fd = from; fd < to; ++fd)
+        if (__atomic_load_n(slot_at(fd), __ATOMIC_SEQ_CST) == 0) return lower_all_open(fd);
+}
+
+void FdTable::lower_all_open(u32 fd) {
+    u32 seen = __atomic_load_n(&all_open_, __ATOMIC_SEQ_CST);
+    while (fd < seen && !__atomic_compare_exchange_n(&all_open_, &seen, fd, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+    }
+}
+
+/// A slot that its closer has marked and not emptied yet; the value it has then.
+FdTable::Slot FdTable::settled(const Slot& slot) {
+    Slot value = __atomic_load_n(&slot, __ATOMIC_SEQ_CST);
+    for (u32 look = 0; (value & kClosing) != 0 && look < kMostLooks * 100; ++look) {
+        __builtin_ia32_pause();
+        if (look > kMostLooks) g_gate->DkThreadYieldExecution();
+        value = __atomic_load_n(&slot, __ATOMIC_SEQ_CST);
+    }
+    return value;
+}
+
+/// Where to find the file again.
+void FdTable::note_descriptor(File& file, u32 fd) {
+    if (file_of(read(__atomic_load_n(&file.usual_fd, __ATOMIC_RELAXED))) != &file)
+        __atomic_store_n(&file.usual_fd, fd, __ATOMIC_RELAXED);
+}
+
+bool FdTable::has_another(const Slot& slot, Slot old) const {
+    u32 usual = __atomic_load_n(&file_of(old)->usual_fd, __ATOMIC_RELAXED);
+    return file_of(read(usual)) == file_of(old) && slot_at(usual) != &slot;
+}
+
+/// Empties a slot whose file has, as is seen before and after, another descriptor: it cannot be the last one. False:
+/// nothing was done.
+bool FdTable::empty_one_of_many(Slot& slot, Slot old) {
+    Slot seen = old;
+    if (!__atomic_compare_exchange_n(&slot, &seen, old | kClosing, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+        return false;
+    bool sure = has_another(slot, old) && __atomic_load_n(&looking_, __ATOMIC_SEQ_CST) == 0;
+    __atomic_store_n(&slot, sure ? 0 : old, __ATOMIC_SEQ_CST);
+    return sure;
+}
+
+/// Waiting costs less than looking, too: those who look would make each other look.
+void FdTable::let_look() const {
+    for (u32 wait = 0; wait < kMostLooks && __atomic_load_n(&looking_, __ATOMIC_SEQ_CST) != 0; ++wait)
+        __builtin_ia32_pause();
+}
+
+FdTable::Slot FdTable::swap(Slot& slot, Slot value, bool& last) {
+    last = false;
+    for (u32 turn = 0;; ++turn) {
+        let_look();
+        Slot old = settled(slot);
+        if (old == 0 && value == 0) return 0;
+        // A guess, for the file may be gone; what it was is known when it is out.
+        const bool local = old != 0 && __atomic_load_n(&file_of(old)->has_local, __ATOMIC_RELAXED) != 0;
+        if (local && value == 0 && !is_private() && turn < kMostTurns && has_another(slot, old)) {
+            if (empty_one_of_many(slot, old)) return old;
+            continue;
+        }
+        auto exchange = [&] {
+            Slot seen = old;
+            return __atomic_compare_exchange_n(&slot, &seen, value, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+        };
+        if (!local && __atomic_load_n(&looking_, __ATOMIC_SEQ_CST) == 0) {
+            if (exchange()) return old;
+            continue;
+        }
+        // Of two descriptors of a file with handles that are closed at once, one must know that it is the last.
+        Look look{*this};
+        if (!exchange()) continue;
+        last = local && !find(file_of(old));
+        return old;
+    }
 }
 
 Res<u32> FdTable::install_at(FileRef file, u32 fd, bool close_on_exec) {
     if (fd >= descriptor_limit()) return Failure{Errno::badf};
-    Slot old;
-    {
-        Guard guard{lock_};
-        if (fd >= capacity_) TRY(grow(fd));
-        old = fd < high_ ? slots_[fd] : 0;
-        put(fd, reinterpret_cast<u64>(file.leak()) | (close_on_exec ? kCloseOnExec : 0));
-        if (fd >= high_) __atomic_store_n(&high_, fd + 1, __ATOMIC_RELEASE);
-        if (fd == lowest_free_) lowest_free_ = fd + 1;
-    }
-    if (old != 0) drop(old);
+    Slot* slot = TRY(make_slot(fd));
+    raise_high(fd + 1);
+    note_descriptor(*file, fd);
+    Slot value = reinterpret_cast<u64>(file.leak()) | (close_on_exec ? kCloseOnExec : 0);
+    bool last;
+    Slot old = swap(*slot, value, last);
+    if (old != 0) drop(old, last);
     return fd;
 }
 
-FdTable::Slot FdTable::take(u32 fd) {
-    if (fd >= high_) return 0;
-    Slot slot = slots_[fd];
-    if (slot == 0) return 0;
-    put(fd, 0);
-    if (fd < lowest_free_) lowest_free_ = fd;
-    u32 high = high_;
-    while (high > 0 && slots_[high - 1] == 0) --high;
-    if (high != high_) __atomic_store_n(&high_, high, __ATOMIC_RELEASE);
-    return slot;
+bool FdTable::contains(const File* file) {
+    Look look{*this};
+    return find(file);
 }
 
-bool FdTable::contains(const File* file) {
-    Guard guard{lock_};
-    for (u32 fd = 0; fd < high_; ++fd)
-        if (file_of(slots_[fd]) == file) return true;
+bool FdTable::find(const File* file) const {
+    const u32 high = __atomic_load_n(&high_, __ATOMIC_ACQUIRE);
+    for (u32 fd = 0; fd < high; ++fd) {
+        Slot* slot = slot_at(fd);
+        if (slot != nullptr && file_of(__atomic_load_n(slot, __ATOMIC_SEQ_CST)) == file &&
+            file_of(settled(*slot)) == file)
+            return true;
+    }
     return false;
 }
 
-void FdTable::drop(Slot slot) {
+void FdTable::drop(Slot slot, bool last) {
     File* file = file_of(slot);
     Process& process = current_process();
     file->descriptor_closed(process);
@@ -197,69 +296,56 @@ void FdTable::drop(Slot slot) {
     if (file->has_directory_notice != 0) [[unlikely]]
         directory_notice_drop(*file, this);
     // A vfork context stands on its parent's handles.
-    if (file->has_local != 0 && !shares_picoprocess(process) && !contains(file)) file->close_local();
+    if (last && !shares_picoprocess(process)) file->close_local();
     file->release();
 }
 
 Res<void> FdTable::close(u32 fd) {
-    Slot slot;
-    {
-        Guard guard{lock_};
-        slot = take(fd);
-    }
-    if (slot == 0) return Failure{Errno::badf};
-    drop(slot);
+    if (read(fd) == 0) return Failure{Errno::badf};
+    bool last;
+    Slot old = swap(*slot_at(fd), 0, last);
+    if (old == 0) return Failure{Errno::badf};
+    lower_all_open(fd);
+    // Threads that install at the same time may be about to need what lies above.
+    if (fd + 1 == high_ && is_private())
+        while (high_ > 0 && read(high_ - 1) == 0) --high_;
+    drop(old, last);
     return {};
 }
 
 Res<bool> FdTable::close_on_exec(u32 fd) {
-    Guard guard{lock_};
-    if (fd >= high_ || slots_[fd] == 0) return Failure{Errno::badf};
-    return (slots_[fd] & kCloseOnExec) != 0;
+    Slot slot = read(fd);
+    if (slot == 0) return Failure{Errno::badf};
+    return (slot & kCloseOnExec) != 0;
 }
 
 Res<void> FdTable::set_close_on_exec(u32 fd, bool value) {
-    Guard guard{lock_};
-    if (fd >= high_ || slots_[fd] == 0) return Failure{Errno::badf};
-    slots_[fd] = value ? slots_[fd] | kCloseOnExec : slots_[fd] & ~kCloseOnExec;
+    Slot seen = read(fd);
+    do {
+        if (seen == 0) return Failure{Errno::badf};
+    } while (!__atomic_compare_exchange_n(slot_at(fd), &seen, value ? seen | kCloseOnExec : seen & ~kCloseOnExec, true,
+                                          __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
     return {};
 }
 
 void FdTable::close_range(u32 first, u32 last, bool only_mark) {
-    for (u32 fd = first; fd <= last; ++fd) {
-        Slot slot = 0;
-        {
-            Guard guard{lock_};
-            while (fd < high_ && slots_[fd] == 0) ++fd;
-            if (fd >= high_ || fd > last) return;
-            if (only_mark)
-                slots_[fd] |= kCloseOnExec;
-            else
-                slot = take(fd);
-        }
-        if (slot != 0) drop(slot);
-        if (fd == ~0u) return;
+    for (i32 fd = next_open(first); fd >= 0 && static_cast<u32>(fd) <= last; fd = next_open(static_cast<u32>(fd) + 1)) {
+        if (only_mark)
+            static_cast<void>(set_close_on_exec(static_cast<u32>(fd), true));
+        else
+            static_cast<void>(close(static_cast<u32>(fd)));
     }
 }
 
 void FdTable::exec() {
-    for (u32 fd = 0;; ++fd) {
-        Slot slot;
-        {
-            Guard guard{lock_};
-            while (fd < high_ && (slots_[fd] & kCloseOnExec) == 0) ++fd;
-            if (fd >= high_) return;
-            slot = take(fd);
-        }
-        drop(slot);
-    }
+    for (i32 fd = next_open(0); fd >= 0; fd = next_open(static_cast<u32>(fd) + 1))
+        if ((read(static_cast<u32>(fd)) & kCloseOnExec) != 0) static_cast<void>(close(static_cast<u32>(fd)));
 }
 
 i32 FdTable::next_open(u32 fd) const {
-    auto& lock = const_cast<SharedLock&>(lock_);
-    Guard guard{lock};
-    for (; fd < high_; ++fd)
-        if (slots_[fd] != 0) return static_cast<i32>(fd);
+    const u32 high = __atomic_load_n(&high_, __ATOMIC_ACQUIRE);
+    for (; fd < high; ++fd)
+        if (read(fd) != 0) return static_cast<i32>(fd);
     return -1;
 }
 

@@ -67,37 +67,49 @@ public:
     void note_lock() { has_locks_ = 1; }
 
 private:
-    /// A slot is a File (16-byte aligned) with kCloseOnExec in its low bits; 0: closed.
+    /// A slot is a File (16-byte aligned) with these in its low bits; 0: closed.
     using Slot = u64;
     static constexpr Slot kCloseOnExec = 1;
-    static constexpr u32 kInline = 64;
+    static constexpr Slot kClosing = 2;  ///< closed for programs; for who counts descriptors it will be or not be
+    static constexpr u32 kInline = 64, kChunks = 8;
     static File* file_of(Slot slot) { return reinterpret_cast<File*>(slot & ~Slot{15}); }
 
-    File* file_at(u32 fd) const;
-    void put(u32 fd, Slot slot) { __atomic_store_n(&slots_[fd], slot, __ATOMIC_RELEASE); }
-    Res<void> grow(u32 needed);
-    /// Lock held: lowest closed descriptor >= lowest, in [0, limit). Errno::mfile.
-    Res<u32> find_free(u32 lowest, u32 limit);
-    /// Lock held: empties a slot. The caller passes the result to drop() without the lock.
-    Slot take(u32 fd);
-    void drop(Slot slot);
+    /// The chunk of fd and its first descriptor: 0 to 63, and 16 * 4^n to 64 * 4^n - 1 for n from 1 to 7.
+    static u32 chunk_of(u32 fd) { return fd < kInline ? 0 : (27 - static_cast<u32>(__builtin_clz(fd))) / 2; }
+    static u32 chunk_base(u32 chunk) { return chunk == 0 ? 0 : 16u << 2 * chunk; }
+    static u32 chunk_size(u32 chunk) { return chunk == 0 ? kInline : 48u << 2 * chunk; }
+    /// Neighbours lie in different cache lines: threads that open and close at the same time get neighbours.
+    static u32 place_of(u32 index) { return (index & ~63u) | (index & 7) << 3 | (index >> 3 & 7); }
+    Slot* slot_at(u32 fd) const;   ///< null: nothing was ever open there or near
+    Res<Slot*> make_slot(u32 fd);  ///< Errno::nomem
+    Slot read(u32 fd) const;       ///< 0: closed
+    Slot hold(u32 fd) const;       ///< with a reference to its file
+    static Slot settled(const Slot& slot);
+    /// Changes a slot. `last`: that was this picoprocess's last descriptor of the file. Both are for drop().
+    Slot swap(Slot& slot, Slot value, bool& last);
+    void let_look() const;
+    bool has_another(const Slot& slot, Slot old) const;
+    bool empty_one_of_many(Slot& slot, Slot old);
+    void drop(Slot slot, bool last);  ///< ends what a descriptor was
+    void raise_high(u32 high);
+    void raise_all_open(u32 from, u32 to);
+    void lower_all_open(u32 fd);
     void destroy();
     bool is_private() const;
+    Res<void> copy_to(FdTable& copy);
+    bool find(const File* file) const;  ///< with a Look
+    void note_descriptor(File& file, u32 fd);
+    class Look;
 
-    SharedLock lock_;  ///< above all locks of files' data; files are closed without it
+    // What every call reads, and few write.
     u32 references_ = 1;
-    u32 capacity_ = kInline;
-    u32 high_ = 0;  ///< descriptors from here on are closed
+    u32 high_ = 0;      ///< descriptors from here on are closed
+    u32 all_open_ = 0;  ///< descriptors below are open
     u32 has_locks_ = 0;
-    u32 lowest_free_ = 0;    ///< descriptors below are open
-    Slot* slots_ = nullptr;  ///< `inline_`, or an arena array
-    struct Retired {
-        Slot* slots;
-        u32 capacity;
-        Retired* next;
-    };
-    Retired* retired_ = nullptr;  ///< outgrown arrays, which unlocked readers may still look at
-    Slot inline_[kInline] = {};
+    Slot* chunks_[kChunks] = {};  ///< instead of the first: `inline_`. What is there stays until the end
+    u32 looking_ = 0;
+    alignas(64) SharedLock lock_;  ///< of those who look through the whole table
+    alignas(64) Slot inline_[kInline] = {};
 };
 
 /// Opens 0, 1, 2 of the first process on stdin:, stdout:, stderr:.

@@ -143,6 +143,7 @@ public:
     u32 created = 0;                               ///< by the open(2) that made the description
     u32 announces = 0;                             ///< opened by a name: inotify watches hear of its use
     u32 has_locks = 0;                             ///< the description may own locks (see fs/locks.hpp)
+    u32 usual_fd = 0;                              ///< a descriptor that it has, or had: where to look first
     u32 status_flags = 0;                          ///< O_* without creation flags; change with fcntl
     u64 offset = 0;
     SharedLock offset_lock;

@@ -9,3 +9,16 @@ foreach(part errors data names times directories descriptors locks memory paths 
                    $<TARGET_FILE:libos-fs-guest> ${part})
   set_tests_properties(libos_fs.${part} PROPERTIES TIMEOUT 60 LABELS libos)
 endforeach()
+
+# Threads that share a table of descriptors.
+find_package(Threads REQUIRED)
+add_executable(libos-descriptors-guest descriptors_guest.c)
+target_compile_options(libos-descriptors-guest PRIVATE -O1 -w)
+target_link_libraries(libos-descriptors-guest PRIVATE Threads::Threads)
+file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/descriptors/file xy)
+add_test(NAME libos_descriptors_native COMMAND libos-descriptors-guest)
+add_test(NAME libos_descriptors
+         COMMAND ${PROJECT_BINARY_DIR}/bin/postern run --quiet -v $<TARGET_FILE_DIR:libos-descriptors-guest>
+                 -e HOST_FILE=${CMAKE_CURRENT_BINARY_DIR}/descriptors/file --
+                 $<TARGET_FILE:libos-descriptors-guest>)
+set_tests_properties(libos_descriptors libos_descriptors_native PROPERTIES TIMEOUT 60 LABELS libos)
