@@ -4,6 +4,7 @@
 #include "libos/inotify/notify.hpp"
 
 #include "base/format.hpp"
+#include "base/memory.hpp"
 #include "libos/fs/directory_cache.hpp"
 #include "libos/fs/host_fifo.hpp"
 #include "libos/fs/host_file.hpp"
@@ -167,6 +168,18 @@ Res<FileRef> open_fifo(Thread& thread, Place& place, u32 name_options, u32 flags
     return file;
 }
 
+/// The name without links and dots, if that is another. False: it is not, or too long.
+template <usize N>
+bool straight(const KnownName& name, char (&uri)[N]) {
+    std::string_view path = name.name();
+    if (name.either || name.attributes.type == gate::StreamType::symlink || path.size() + 6 > N || path.empty())
+        return false;
+    memcpy(uri, "file:", kScheme);
+    memcpy(uri + kScheme, path.data(), path.size());
+    uri[kScheme + path.size()] = 0;
+    return true;
+}
+
 Res<FileRef> open_named(Thread& thread, i32 dirfd, const char* path, u32 flags, u32 mode, bool& truncated) {
     if ((flags & kPathFlag) != 0) flags &= kPathFlag | kDirectoryFlag | kNoFollowFlag | kCloseOnExecFlag;
     if ((flags & kTemporaryFlag) != 0 && (flags & kDirectoryFlag) == 0) return Failure{Errno::inval};
@@ -204,7 +217,10 @@ Res<FileRef> open_named(Thread& thread, i32 dirfd, const char* path, u32 flags, 
             if (refusal != gate::Err::ok) return refusal;
         }
         u32 how = !create ? gate::kCreateNever : exclusive ? gate::kCreateAlways : gate::kCreateTry;
-        gate::Err error = g_gate->DkStreamOpen(at.uri, host_access(flags), mode, how, options, &handle, &answer);
+        // What is known to lead through links is asked for where they lead.
+        char shorter[256];
+        const char* uri = !create && kept.name != nullptr && straight(*kept.name, shorter) ? shorter : at.uri;
+        gate::Err error = g_gate->DkStreamOpen(uri, host_access(flags), mode, how, options, &handle, &answer);
         if (!create && (error == gate::Err::ok || error == gate::Err::not_found)) {
             note_name(at.uri, name_options, error, answer);
             if (error != gate::Err::ok) note_question(at.uri + kScheme, error, answer);

@@ -93,6 +93,7 @@ Err Names::probe(const std::string& path, bool read_link, Place& place, std::str
     place.canonical = path;
     place.rest.assign(decision.rest);
     place.fd.reset();
+    place.readable = false;
     if (decision.route == nullptr || decision.route->target.kind == TargetKind::deny) {
         if (decision.route == nullptr && (path == "/" || table_.is_parent("file", path))) {
             place.kind = PlaceKind::synthetic;
@@ -114,7 +115,10 @@ Err Names::probe(const std::string& path, bool read_link, Place& place, std::str
     int found = -1;
     if (error == Err::ok && link.empty()) {
         if (!place.rest.empty()) {
-            found = open_beneath(base, place.rest);
+            if (reading_ && route.stable && gate::has(route.rights, gate::Right::read))
+                found = read_beneath(base, place.rest);
+            place.readable = found >= 0;
+            if (found < 0 && found != -ENOENT) found = open_beneath(base, place.rest);
         } else if (owned.valid()) {
             found = owned.release();
         } else {
@@ -238,10 +242,40 @@ Err Names::walk(std::string_view path, bool follow, Place& place) {
     return Err::ok;
 }
 
+std::string Names::without_dots(std::string_view path) {
+    if (path.back() == '/' || path.back() == '.' || path.find("/.") == std::string_view::npos) return {};
+    std::string done, link;
+    usize sure = 0;  // up to here there are directories and no links
+    for (usize at = 0; at < path.size();) {
+        usize end = path.find('/', at + 1);
+        if (end == std::string_view::npos) end = path.size();
+        std::string_view component = path.substr(at + 1, end - at - 1);
+        at = end;
+        if (component.empty() || component == ".") continue;
+        if (component != "..") {
+            done += '/';
+            done += component;
+            continue;
+        }
+        if (done.empty()) continue;
+        if (done.size() > sure) {
+            Place way;
+            if (!plain(done) || probe(done, way, link) != Err::ok || way.kind != PlaceKind::object ||
+                !S_ISDIR(way.status.st_mode))
+                return {};
+        }
+        done.resize(done.rfind('/'));
+        sure = done.size();
+    }
+    return done;
+}
+
 Err Names::resolve(std::string_view path, bool follow, Place& place) {
     if (path.empty() || path[0] != '/') return Err::bad_argument;
     if (path.size() >= kMaxPath) return Err::name_too_long;
     crossing_ = in_worker_;
+    std::string shorter = without_dots(path);
+    if (!shorter.empty()) path = shorter;
     // Most names are plain and meet at most a link or two at the end or at the top of a route (/lib -> usr/lib): as
     // long as what a link makes of the name is plain again, one opening does for the whole of it.
     std::string whole, link;

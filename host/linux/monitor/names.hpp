@@ -35,6 +35,7 @@ struct Place {
     PlaceKind kind = PlaceKind::none;
     const core::Route* route = nullptr;
     Fd fd;                           ///< object: opened with O_PATH, the link itself if it is one
+    bool readable = false;           ///< `fd` is open for reading instead; see will_read()
     struct stat status = {};         ///< object: of `fd`
     std::string canonical;           ///< path in the view without `.`, `..` and links (but perhaps the last)
     std::string rest;                ///< of `canonical`, below the route
@@ -56,6 +57,9 @@ public:
     /// Since `begin`, has every route on the way been stable? Else a link on it may lead elsewhere tomorrow.
     bool lasting() const { return lasting_; }
     void begin() { lasting_ = true; }
+    /// What resolve() finds is going to be read if it is a file or directory: on immutable routes it may be opened so
+    /// at once. (Elsewhere somebody could put a device there whose opening does something.)
+    void will_read(bool yes) { reading_ = yes; }
     /// The directory on the host that holds `place` (object or missing), opened with O_PATH, and the last component.
     /// Err::denied: the place is a route's own top and cannot be replaced.
     gate::Err parent(const Place& place, Fd& directory, std::string& last);
@@ -103,6 +107,10 @@ private:
                   std::string& link);
     int open_beneath(int top, const std::string& rest);
     int walk_beneath(int top, const std::string& rest);
+    /// As open_beneath(), but for reading. Whatever is wrong with that, open_beneath() is to be asked.
+    int read_beneath(int top, const std::string& rest);
+    /// `path` without `.` and `..`, if what they leave are directories and no links. Else empty.
+    std::string without_dots(std::string_view path);
     /// What is at the link-free `path`? With `read_link` a link's target goes to `link`: reading it is an access that
     /// the link's times tell, so who does not follow it does not read it.
     gate::Err probe(const std::string& path, bool read_link, Place& place, std::string& link);
@@ -116,6 +124,7 @@ private:
     bool avoid_openat2_;
     bool in_worker_ = false;
     bool lasting_ = true;
+    bool reading_ = false;
     bool crossing_ = false;  ///< mounts below a route's own may be entered
     bool needs_worker_ = false;
     gate::Err worker() { return needs_worker_ = true, gate::Err::busy; }

@@ -150,6 +150,14 @@ int Names::open_beneath(int top, const std::string& rest) {
     return -EIO;
 }
 
+int Names::read_beneath(int top, const std::string& rest) {
+    if (avoid_openat2_ || crossing_) return -ENOSYS;
+    // A pipe without writers must not keep anybody waiting; for files and directories it makes no difference.
+    u64 flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW | O_CLOEXEC;
+    u64 resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
+    return static_cast<int>(openat2(top, rest.c_str(), flags, resolve));
+}
+
 Err Names::top(const Route& route, std::string_view path, std::string_view rest, int& fd, Fd& owned,
                std::string& link) {
     State& known = state(route);

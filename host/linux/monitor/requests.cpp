@@ -202,6 +202,7 @@ void Requests::note_read_only(const Place& place) {
 Reply Requests::serve(const Request& request) {
     names_.take_needs_worker();
     names_.begin();
+    names_.will_read(false);
     Reply reply;
     switch (request.ask) {
         case Ask::open: reply = open(request); break;

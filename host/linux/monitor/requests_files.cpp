@@ -37,6 +37,8 @@ Reply Requests::open(const Request& request) {
     bool follow =
         (request.options & (gate::kOpenNoFollow | gate::kOpenLink)) == 0 && request.create != gate::kCreateAlways;
     Reply reply;
+    names_.will_read(request.create == gate::kCreateNever && request.access == gate::kAccessRead &&
+                     (request.options & ~(gate::kOpenNoFollow | gate::kOpenDirectory | gate::kOpenNonBlocking)) == 0);
     // A name that appears or goes between the look and the deed is looked up again.
     for (int attempt = 0; attempt < 8; ++attempt) {
         Place place;
@@ -130,7 +132,8 @@ Reply Requests::open_existing(const Request& request, Place& place) {
             flags &= ~O_TRUNC;
         }
     }
-    int opened = names_.reopen(place.fd.get(), flags);
+    bool done = place.readable && flags == (S_ISDIR(mode) ? O_RDONLY | O_DIRECTORY : O_RDONLY);
+    int opened = done ? place.fd.release() : names_.reopen(place.fd.get(), flags);
     if (opened < 0) return fail(error_from_errno(opened), -opened);
     reply.first_fd.reset(opened);
     reply.flags |= kReplyDescriptor;
