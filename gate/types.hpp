@@ -162,6 +162,8 @@ enum NameFlags : u32 {
     kNameSynthetic = 4,  ///< a directory that exists only because routes lie below it
     kNameBare = 8,       ///< as cacheable, and no rule has anything to say below this name: what a whole listing of the
                          ///< directory lacks does not exist, and below a name that is not found there is nothing
+    kNamePinned = 16,    ///< the canonical name leads to this very directory as long as the picoprocess lives, although
+                         ///< what is in it may change
 };
 
 enum AttributeMask : u32 {

@@ -87,6 +87,7 @@ enum ReplyFlags : u32 {
     kReplyMore = 16,       ///< Ask::list: call again with `size` = `value`
     kReplyStream = 32,     ///< the descriptor is a standard stream
     kReplyBare = 64,       ///< gate::kNameBare, where the answer may be kept
+    kReplyPinned = 128,    ///< gate::kNamePinned
 };
 inline constexpr u8 kListHidden = 255;
 

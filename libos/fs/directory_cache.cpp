@@ -12,8 +12,9 @@ namespace postern::libos {
 
 namespace {
 
-// Marks of questions_about(): a name that was there counts one, one that was not two.
-constexpr u8 kWorthAsking = 2, kWorthAskingToOpen = 4, kNever = 255;
+// How much a directory's listing is worth: a name that was asked for and not there weighs more than one that was.
+constexpr u8 kMissing = 4, kThere = 1, kWorthFetching = 4;
+constexpr u8 kNever = 255;           ///< it is not to be had
 constexpr u32 kWalking = 2;          ///< so many directories of one opened are a walk
 constexpr u32 kMostLookedAt = 4096;  ///< names of a directory whose attributes are fetched at all
 constexpr usize kNameMost = 255;
@@ -113,8 +114,9 @@ void keep_below(const KnownName& top, const Fetch& fetch) {
     }
 }
 
-/// Fetches the listing of `path`, `listed` as a directory or perhaps a link to one. False: there is none to be had.
-bool fetch(std::string_view path, u32 options, bool listed) {
+/// Fetches the listing of `path`, which is `listed` as a directory, or perhaps a link to one. `walked`: a program walks
+/// through it. False: there is none to be had.
+bool fetch(std::string_view path, u32 options, bool listed, bool walked = false) {
     if (listings_full() || name_cache_full()) return false;
     Buffers buffers;
     Fetch* fetch = buffers.get();
@@ -133,19 +135,20 @@ bool fetch(std::string_view path, u32 options, bool listed) {
     if (large) known->large = true;
     if (large || fetch->cookie != 0) return false;
     const Listing* listing = listing_keep(*known, fetch->records, fetch->records + fetch->actual);
-    if (listing != nullptr && listed) listing->walked = 1;
+    if (listing != nullptr && walked) listing->walked = 1;
     return true;
 }
 
-/// Fetches the listings of directories in `above`, from the one at `position` on.
-bool fetch_below(const KnownName& above, u64 position) {
+/// Fetches the listings of directories in `above`, from the one at `position` on; with attributes where the program
+/// asked for those of the directory above, too.
+bool fetch_below(const KnownName& above, const Listing& listing, u64 position) {
     if (listings_full() || name_cache_full()) return false;
     Buffers buffers;
     Fetch* fetch = buffers.get();
     if (fetch == nullptr) return false;
     fetch->cookie = position;
-    if (fetch->ask(above.name(), gate::kListBelow) != gate::Err::ok || fetch->actual > sizeof fetch->records)
-        return false;
+    u32 options = gate::kListBelow | (listing.looked != 0 ? u32{gate::kListAttributes} : 0);
+    if (fetch->ask(above.name(), options) != gate::Err::ok || fetch->actual > sizeof fetch->records) return false;
     keep_below(above, *fetch);
     return true;
 }
@@ -163,8 +166,22 @@ void fetch_attributes(std::string_view path, const Listing& listing) {
     }
 }
 
-/// Where the questions about names in a directory are counted.
-u8& questions_in(std::string_view directory) { return questions_about(hash_of_name(directory)); }
+/// `x/.` asks about x, whatever else it says.
+std::string_view without_last_dot(std::string_view path) {
+    while (path.size() > 2 && path[path.size() - 1] == '.' && path[path.size() - 2] == '/')
+        path = {path.data(), path.size() - 2};
+    return path;
+}
+
+/// What the listing of the directory is worth so far. Advice, and may get lost.
+u8 worth_of(std::string_view directory) {
+    u32 hash = hash_of_name(directory), word = __atomic_load_n(&word_about(hash), __ATOMIC_RELAXED);
+    return (word ^ hash) >> 8 == 0 ? static_cast<u8>(word) : 0;
+}
+void set_worth_of(std::string_view directory, u8 count) {
+    u32 hash = hash_of_name(directory);
+    __atomic_store_n(&word_about(hash), (hash & ~0xffu) | count, __ATOMIC_RELAXED);
+}
 
 }  // namespace
 
@@ -225,6 +242,17 @@ bool listed_answer(std::string_view path, u32 options, gate::Attributes& answer,
     return true;
 }
 
+bool may_be_file(const char* uri) {
+    constexpr usize kScheme = 5;
+    Split at;
+    if (!split({uri + kScheme, strlen(uri + kScheme)}, at)) return false;
+    const KnownName* above = find_name(at.directory, 0);
+    if (above == nullptr) return worth_of(at.directory) != 0;
+    const Listing* listing = listing_of(above);
+    const ListingRecord* record = listing != nullptr ? listing_find(*listing, at.name) : nullptr;
+    return above->is_directory() && (record == nullptr || record->type == static_cast<u8>(gate::StreamType::file));
+}
+
 usize without_dots(char* path, usize length) {
     auto dots = [&](usize at) -> usize {  // how many bytes of dots follow the slash at `at`
         usize end = at + 1;
@@ -258,22 +286,21 @@ usize without_dots(char* path, usize length) {
 
 void note_question(std::string_view path, gate::Err error, const gate::Attributes& answer) {
     Split at;
-    if ((answer.name_flags & gate::kNameCacheable) == 0 || (answer.name_flags & gate::kNameInside) != 0) return;
-    if ((error != gate::Err::ok && error != gate::Err::not_found) || !split(path, at)) return;
-    u8& count = questions_in(at.directory);
-    u8 now = __atomic_load_n(&count, __ATOMIC_RELAXED);
-    if (now < 100) __atomic_store_n(&count, now + (error == gate::Err::ok ? 1 : 2), __ATOMIC_RELAXED);
+    bool missing = error == gate::Err::not_found && (answer.name_flags & gate::kNameBare) != 0;
+    bool there = error == gate::Err::ok && (answer.name_flags & gate::kNameCacheable) != 0;
+    if ((!missing && !there) || !split(without_last_dot(path), at)) return;
+    u8 worth = worth_of(at.directory);
+    if (worth < kWorthFetching) set_worth_of(at.directory, worth + (missing ? kMissing : kThere));
 }
 
 namespace {
 
-/// The directory's names were asked about `worth` times and more: fetches its listing.
-bool fetch_if_asked(std::string_view directory, u8 worth) {
-    u8& count = questions_in(directory);
-    u8 now = __atomic_load_n(&count, __ATOMIC_RELAXED);
-    if (now < worth || now == kNever) return false;
+/// Fetches a listing that is worth it.
+bool fetch_if_worth(std::string_view directory) {
+    u8 worth = worth_of(directory);
+    if (worth < kWorthFetching || worth == kNever) return false;
     if (fetch(directory, gate::kListWhole | gate::kListFew, false)) return true;
-    __atomic_store_n(&count, kNever, __ATOMIC_RELAXED);
+    set_worth_of(directory, kNever);
     return false;
 }
 
@@ -281,17 +308,17 @@ bool fetch_if_asked(std::string_view directory, u8 worth) {
 
 bool fetch_before_query(std::string_view path) {
     Split at;
-    if (!split(path, at)) return false;
+    if (!split(without_last_dot(path), at)) return false;
     const KnownName* above = find_name(at.directory, 0);
     if (above != nullptr && !above->is_directory()) return false;
     const Listing* listing = listing_of(above);
-    if (listing == nullptr) return fetch_if_asked(at.directory, kWorthAsking);
+    if (listing == nullptr) return fetch_if_worth(at.directory);
     if (!listing->whole) return false;
     const ListingRecord* record = listing_find(*listing, at.name);
     if (record == nullptr) return false;
     if (record->type == static_cast<u8>(gate::StreamType::directory) &&
         (listing->walked != 0 || listing->opened >= kWalking))
-        return fetch_below(*above, record->position);
+        return fetch_below(*above, *listing, record->position);
     u32 asked = __atomic_add_fetch(&listing->asked, 1, __ATOMIC_RELAXED);
     if (listing->looked != 0 || listing->count > kMostLookedAt || asked <= 2 + listing->count / 32) return false;
     listing->looked = 1;
@@ -304,7 +331,7 @@ bool fetch_before_open(std::string_view path) {
     if (!split(path, at)) return false;
     const KnownName* above = find_name(at.directory, 0);
     if (above != nullptr && (!above->is_directory() || listing_of(above) != nullptr)) return false;
-    return fetch_if_asked(at.directory, kWorthAskingToOpen);
+    return fetch_if_worth(at.directory);
 }
 
 bool fetch_directory(std::string_view path) {
@@ -316,8 +343,8 @@ bool fetch_directory(std::string_view path) {
     const ListingRecord* record = listing_find(*listing, at.name);
     if (record == nullptr || record->type != static_cast<u8>(gate::StreamType::directory)) return false;
     u32 opened = __atomic_add_fetch(&listing->opened, 1, __ATOMIC_RELAXED);
-    if (listing->walked != 0 || opened > kWalking) return fetch_below(*above, record->position);
-    return fetch(path, gate::kListWhole | gate::kListFew, true);
+    if (listing->walked != 0 || opened > kWalking) return fetch_below(*above, *listing, record->position);
+    return fetch(path, gate::kListWhole | gate::kListFew, true, listing->read != 0);
 }
 
 }  // namespace postern::libos

@@ -12,12 +12,17 @@ namespace postern::libos {
 
 struct KnownName;
 
+/// DkStreamAttributesQuery for a program that tends to open the files that it asked about: opens the file at once, if
+/// it is one of an immutable route, and keeps the handle. False: ask without opening.
+bool open_ahead(const char* uri, u32 options, gate::Attributes& answer, gate::Err& error);
+
 /// What an open file needs to be kept, and to be opened again with what is known of its name.
 struct KeptHandle {
     const KnownName* name = nullptr;  ///< null: not to be kept
     gate::Handle handle = gate::kNoHandle;
     u64 serial = 0;  ///< of the file's window
     gate::PreparedText prepared;
+    bool ahead = false;  ///< nobody has asked for it yet
 };
 
 void handle_cache_initialize();

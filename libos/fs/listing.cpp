@@ -273,6 +273,7 @@ const ListingRecord* listing_find(const Listing& listing, std::string_view name)
 }
 
 void listing_visit(const Listing& listing, u64 position, DirectoryVisitor& visitor) {
+    if (position == 0 && listing.read == 0) listing.read = 1;
     for (u64 at = position != 0 ? position - 1 : 0; const auto* record = record_at(listing, at);) {
         at += record->size;
         if (!visit_name({record->name, record->name_length}, record->identity, record->type, at + 1, visitor)) return;

@@ -42,6 +42,7 @@ struct Listing {
     // What programs do with the directory, for those who decide what to fetch ahead. Counts may be lost.
     mutable u32 asked;   ///< names in it that were asked about one by one
     mutable u32 opened;  ///< directories in it that were opened
+    mutable u8 read;     ///< from its start
     mutable u8 walked;   ///< a program walks through the tree that this is a part of
     mutable u8 looked;   ///< the attributes were fetched
     u8 records[];        ///< ListingRecord, each `size` long

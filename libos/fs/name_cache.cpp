@@ -4,6 +4,8 @@
 
 #include "base/memory.hpp"
 #include "libos/fs/directory_cache.hpp"
+#include "libos/fs/handle_cache.hpp"
+#include "libos/fs/pinned.hpp"
 #include "libos/shared/arena.hpp"
 
 namespace postern::libos {
@@ -18,7 +20,7 @@ struct Cache {
     KnownName* buckets[kBuckets];
     u64 count;
     u64 listing_bytes;
-    u8 questions[256];
+    u32 words[256];
 };
 Cache* g_cache;
 
@@ -98,7 +100,7 @@ bool name_cache_full() {
 }
 
 u64& known_listing_bytes() { return g_cache->listing_bytes; }
-u8& questions_about(u32 hash) { return g_cache->questions[hash % sizeof g_cache->questions]; }
+u32& word_about(u32 hash) { return g_cache->words[hash % 256]; }
 
 const KnownName* find_name(std::string_view path, u32 options) {
     if (g_cache == nullptr) return nullptr;
@@ -160,9 +162,16 @@ gate::Err query_name(const char* uri, u32 options, gate::Attributes& answer) {
         if (entry == nullptr && listed_answer(path, options, answer, error)) return error;
         if (entry != nullptr || !fetch_before_query(path)) break;
     }
-    gate::Err error = g_gate->DkStreamAttributesQuery(uri, options, &answer);
+    if (pinned_answer(path, answer)) return gate::Err::ok;
+    gate::Err error = gate::Err::ok;
+    if (open_ahead(uri, options, answer, error)) {
+        if (error != gate::Err::ok) note_question(path, error, answer);
+        return error;
+    }
+    error = g_gate->DkStreamAttributesQuery(uri, options, &answer);
     note_name(uri, options, error, answer);
     note_question(path, error, answer);
+    if (error == gate::Err::ok) note_pinned(path, answer);
     return error;
 }
 

@@ -26,6 +26,7 @@ struct KnownName {
     u32 name_at;  ///< where in `text` the canonical name begins
     gate::Attributes attributes;
     mutable bool large;              ///< too large a directory for being listed in one answer
+    mutable bool opened;             ///< as a file, since it was asked about
     mutable const Listing* listing;  ///< of the directory; atomic
     char text[8];                    ///< path, NUL, and unless that is all the canonical name, NUL, target, NUL
 
@@ -55,8 +56,8 @@ bool name_cache_full();
 
 /// How many bytes all listings that are kept take; changed atomically.
 u64& known_listing_bytes();
-/// How often names of a directory were asked about one by one: a place for `hash`, perhaps shared with another's.
-u8& questions_about(u32 hash);
+/// A word about the directory of that hash, or about another that has the same place.
+u32& word_about(u32 hash);
 u32 hash_of_name(std::string_view text);
 
 }  // namespace postern::libos

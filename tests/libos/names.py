@@ -6,7 +6,7 @@ import argparse, json, os, subprocess, sys, tempfile
 parser = argparse.ArgumentParser()
 parser.add_argument("--postern", required=True)
 parser.add_argument("--guest", required=True)
-parser.add_argument("part", choices=["tree", "missing", "walk", "rules", "questions"])
+parser.add_argument("part", choices=["tree", "missing", "walk", "rules", "questions", "volumes"])
 options = parser.parse_args()
 GUEST_DIRECTORY = os.path.dirname(options.guest)
 
@@ -64,6 +64,70 @@ elif options.part == "rules":
     hidden = run(["/bin/sh", "-c", "ls /etc/ssl >/dev/null; ls -d /etc/ssl/x /etc/ssl/y /etc/ssl/private 2>&1 | wc -l"],
                  "--quiet")
     if hidden.stdout.strip() != b"3": fail("a hidden directory: " + hidden.stdout.decode())
+elif options.part == "volumes":
+    # What changes is never remembered, whoever changes it: each answer is compared with the truth of the moment.
+    with tempfile.TemporaryDirectory() as place:
+        inside = subprocess.Popen([options.postern, "run", "--quiet", "-i", "-v", f"{place}:/v:rw", "-w", "/v", "--",
+                                   "/bin/bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+
+        def told(command):
+            inside.stdin.write(command + "; echo END\n")
+            lines = []
+            for line in inside.stdout:
+                if line == "END\n": return "".join(lines).strip()
+                lines.append(line)
+            fail("the shell ended at: " + command)
+
+        def expect(command, answer):
+            for _ in range(4):
+                found = told(command)
+                if found != answer: fail(f"{command}: {found!r} and not {answer!r}")
+
+        def exists(name, yes): expect(f"[ -e {name} ] && echo yes || echo no", "yes" if yes else "no")
+
+        def path(name): return os.path.join(place, name)
+
+        for number in range(5):
+            exists(f"/v/d/f{number}", False)
+            exists("/v/d", number != 0)
+            os.makedirs(path("d"), exist_ok=True)
+            exists("/v/d", True)
+            with open(path(f"d/f{number}"), "w") as file: file.write("x" * number)
+            exists(f"/v/d/f{number}", True)
+            expect(f"stat -c %s /v/d/f{number}", str(number))
+            expect("ls /v/d | wc -l", str(number + 1))
+            with open(path(f"d/f{number}"), "a") as file: file.write("more")
+            expect(f"wc -c < /v/d/f{number}", str(number + 4))
+        for number in range(4):
+            expect("stat -c %a:%h /v .", "\n".join([f"{0o700 + number:o}:3"] * 2))
+            os.chmod(place, 0o701 + number)
+        os.chmod(place, 0o755)
+        os.mkdir(path("e"))
+        expect("stat -c %h /v", "4")
+        os.rename(path("d"), path("g"))
+        exists("/v/d/f1", False)
+        exists("/v/g/f1", True)
+        os.symlink("g", path("d"))
+        exists("/v/d/f1", True)
+        os.unlink(path("d"))
+        exists("/v/d/f1", False)
+        # The family's own changes, also from another process of it.
+        told("(mv /v/g /v/h)")
+        exists("/v/g/f1", False)
+        exists("/v/h/f1", True)
+        told("(rm /v/h/f1; echo new > /v/h/f9)")
+        exists("/v/h/f1", False)
+        expect("cat /v/h/f9", "new")
+        told("exec 5</v/h/f9; (mv /v/h/f9 /v/h/f8)")
+        exists("/v/h/f9", False)
+        expect("stat -L -c %s /proc/self/fd/5", "4")
+        # The top stays the directory that it was, under whatever name.
+        os.rename(place, place + "-moved")
+        exists("/v/h/f8", True)
+        expect("stat -c %h /v", "4")
+        os.rename(place + "-moved", place)
+        inside.stdin.close()
+        if inside.wait(20) != 0: fail("the shell's status")
 else:
     base, _ = questions(["find", "/usr/share/common-licenses", "-maxdepth", "0"])
     tree = "/usr/share/doc"

@@ -87,7 +87,8 @@ void hand_over_numbers(const Slot& slot, Attributes* attributes) {
     attributes->name_flags = (slot.reply_flags & kReplyInside ? u32{gate::kNameInside} : 0) |
                              (slot.reply_flags & kReplySynthetic ? u32{gate::kNameSynthetic} : 0) |
                              (slot.cache != 0 ? u32{gate::kNameCacheable} : 0) |
-                             (slot.reply_flags & kReplyBare ? u32{gate::kNameBare} : 0);
+                             (slot.reply_flags & kReplyBare ? u32{gate::kNameBare} : 0) |
+                             (slot.reply_flags & kReplyPinned ? u32{gate::kNamePinned} : 0);
 }
 
 /// And where the name led, when the caller lent a buffer for that.

@@ -79,6 +79,10 @@ public:
     void set_in_worker();
     /// Did a call since the last asking end with Err::busy because it has to be made in a worker?
     bool take_needs_worker() { return std::exchange(needs_worker_, false); }
+    /// Is the route's top a directory that was opened once and for all?
+    bool pinned(const core::Route& route) const {
+        return route.target.binding >= 0 && route.match != core::Match::glob && !in_worker_;
+    }
     void need_worker() { needs_worker_ = true; }
     bool in_worker() const { return in_worker_; }
 

@@ -49,6 +49,7 @@ void describe(const Place& place, Names& names, Reply& reply) {
     reply.attributes.rights = static_cast<u32>(place.route->rights);
     reply.attributes.stable = place.route->stable;
     reply.cache = place.route->stable;
+    if (S_ISDIR(place.status.st_mode) && place.rest.empty() && names.pinned(*place.route)) reply.flags |= kReplyPinned;
     if (S_ISDIR(place.status.st_mode))
         reply.flags |= names.overlaid(place.canonical) ? u32{kReplyOverlay} : u32{kReplyBare};
 }
@@ -56,7 +57,7 @@ void describe(const Place& place, Names& names, Reply& reply) {
 void describe_missing(const Place& place, Names& names, Reply& reply) {
     reply.error = Err::not_found;
     reply.cache = place.route->stable;
-    if (place.route->stable && !names.overlaid(place.canonical)) reply.flags |= kReplyBare;
+    if (place.route->stable && !place.rest.empty() && !names.overlaid(place.canonical)) reply.flags |= kReplyBare;
 }
 
 void read_target(const Place& place, Reply& reply) {

@@ -111,7 +111,7 @@ public:
 
     /// The directories in it from `cookie` on and those below, in the order in which a walk through the tree meets
     /// them, while they fit.
-    Err below(int top, u64 cookie) {
+    Err below(int top, u64 cookie, bool attributes) {
         std::vector<Entry> entries;
         bool whole = false;
         // Each directory takes a header at least, so this many names may be enough.
@@ -121,7 +121,7 @@ public:
         for (u32 count = 0; count < kMostDirectories && !ahead.empty(); ++count) {
             std::string name = std::move(ahead.back());
             ahead.pop_back();
-            if (!list_below(top, name, ahead)) break;
+            if (!list_below(top, name, attributes, ahead)) break;
         }
         return Err::ok;
     }
@@ -156,7 +156,7 @@ private:
     }
 
     /// One directory below. False: the answer is full.
-    bool list_below(int top, const std::string& name, std::vector<std::string>& ahead) {
+    bool list_below(int top, const std::string& name, bool with, std::vector<std::string>& ahead) {
         open_how how = {};
         how.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
         how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
@@ -173,9 +173,6 @@ private:
             if (read(directory.get(), 0, room, false, found, whole) != Err::ok) return true;
             large = !whole;
         }
-        usize need = size;
-        for (const Entry& entry : found) need += record_size(entry.name.size(), false);
-        if (!large && records_.size() + need > capacity_) return false;
         gate::Attributes attributes = attributes_of(status);
         ListedAttributes own = listed(attributes);
         ListRecord record = {};
@@ -184,9 +181,16 @@ private:
         record.name_length = static_cast<u16>(name.size());
         record.type = static_cast<u8>(StreamType::directory);
         record.flags = gate::kListedDirectory | gate::kListedAttributes | (large ? u8{gate::kListedLarge} : u8{0});
+        const usize start = records_.size();
         put(record, &own, name, {});
         if (large) return true;
-        for (const Entry& entry : found) add(directory.get(), entry, false);
+        for (const Entry& entry : found) {
+            if (add(directory.get(), entry, with)) continue;
+            // With attributes it may be larger than a whole answer although its names are not.
+            records_.resize(start);
+            if (start != 0 || !with) return false;
+            return list_below(top, name, false, ahead);
+        }
         push(name + "/", found, ahead);
         return true;
     }
@@ -268,7 +272,7 @@ Reply Requests::tree(const Request& request) {
     if (!directory.valid()) return fail(error_from_errno(errno));
     Lister lister{place.status.st_dev, sizeof Slot::names - place.canonical.size() - 16};
     Err error = (request.options & gate::kListBelow) != 0
-                    ? lister.below(directory.get(), request.size)
+                    ? lister.below(directory.get(), request.size, (request.options & gate::kListAttributes) != 0)
                     : lister.names(directory.get(), request.size, request.options, reply.value);
     if (error != Err::ok) return fail(error);
     reply.text = lister.take();

@@ -387,6 +387,63 @@ GATE_CASE(attributes_set_and_query) {
     CHECK_OK(remove(uri));
 }
 
+GATE_CASE(lists) {
+    alignas(8) static u8 buffer[kListBuffer + 8];
+    u64 cookie = 0, actual = 0;
+    Attributes attributes{};
+    auto list = [&](const char* uri, u32 options = 0, void* to = buffer, u64 size = kListBuffer) {
+        return g_calls->DkStreamList(uri, options, &cookie, to, size, &actual, &attributes);
+    };
+    auto* nowhere = reinterpret_cast<void*>(fresh_range(4 * kPageSize));
+    CHECK_ERR(list(nullptr), bad_address);
+    CHECK_ERR(list("file:/fixed", 0, nullptr), bad_address);
+    CHECK_ERR(list("file:/fixed", 0, nowhere), bad_address);
+    CHECK_ERR(list("file:/fixed", 0, buffer, kListBuffer - 1), bad_argument);
+    CHECK_ERR(list("file:/fixed", 0, buffer + 1), bad_argument);
+    CHECK_ERR(list("file:/fixed", 0x80), bad_argument);
+    CHECK_ERR(g_calls->DkStreamList("file:/fixed", 0, nullptr, buffer, kListBuffer, &actual, &attributes), bad_address);
+    CHECK_ERR(g_calls->DkStreamList("file:/fixed", 0, &cookie, buffer, kListBuffer, &actual, nullptr), bad_address);
+    // Volumes may change; what does not exist, or is no directory, cannot be listed either.
+    CHECK_ERR(list(at("", 1)), unsupported);
+    CHECK_ERR(list("file:/fixed"), unsupported);
+    CHECK_ERR(list("null:"), unsupported);
+    CHECK_ERR(list("file:/usr/no-such-directory"), not_found);
+    CHECK((attributes.name_flags & kNameCacheable) != 0);
+    char name[64];
+    attributes.name = name;
+    attributes.name_capacity = sizeof name;
+    REQUIRE_OK(list("file:/usr/./share/..", kListAttributes));
+    CHECK(attributes.type == StreamType::directory);
+    CHECK_EQ(attributes.stable, 1u);
+    CHECK(std::string_view{name} == "/usr");
+    CHECK(actual > 0 && actual <= kListBuffer);
+    bool share = false, broken = false;
+    for (u64 at = 0; at < actual;) {
+        const auto& record = *reinterpret_cast<const ListRecord*>(buffer + at);
+        broken |= record.size % 8 != 0 || record.size < sizeof record || record.size > actual - at;
+        if (broken) break;
+        usize head = sizeof record + (record.flags & kListedAttributes ? sizeof(ListedAttributes) : 0);
+        std::string_view text{reinterpret_cast<const char*>(buffer + at + head), record.name_length};
+        if (text == "share") {
+            share = true;
+            const auto& listed = *reinterpret_cast<const ListedAttributes*>(buffer + at + sizeof record);
+            Attributes asked = GET(query("file:/usr/share"));
+            CHECK((record.flags & kListedAttributes) != 0);
+            CHECK_EQ(record.identity, asked.identity);
+            CHECK_EQ(listed.mode, asked.mode);
+            CHECK_EQ(listed.modified.seconds, asked.modified.seconds);
+        }
+        at += record.size;
+    }
+    CHECK(share);
+    CHECK(!broken);
+    // A name that does not fit is left out, as with other calls.
+    attributes.name_capacity = 2;
+    cookie = 0;
+    CHECK_OK(list("file:/usr"));
+    CHECK_EQ(attributes.name_length, 0u);
+}
+
 GATE_CASE(locks) {
     const char* uri = at("lock.txt");
     Handle a = GET(file_with(uri, "0123456789"));
