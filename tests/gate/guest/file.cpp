@@ -391,15 +391,18 @@ GATE_CASE(lists) {
     alignas(8) static u8 buffer[kListBuffer + 8];
     u64 cookie = 0, actual = 0;
     Attributes attributes{};
-    auto list = [&](const char* uri, u32 options = 0, void* to = buffer, u64 size = kListBuffer) {
-        return g_calls->DkStreamList(uri, options, &cookie, to, size, &actual, &attributes);
+    auto list_to = [&](void* to, u64 size) {
+        return g_calls->DkStreamList("file:/usr", 0, &cookie, to, size, &actual, &attributes);
+    };
+    auto list = [&](const char* uri, u32 options = 0) {
+        return g_calls->DkStreamList(uri, options, &cookie, buffer, kListBuffer, &actual, &attributes);
     };
     auto* nowhere = reinterpret_cast<void*>(fresh_range(4 * kPageSize));
     CHECK_ERR(list(nullptr), bad_address);
-    CHECK_ERR(list("file:/fixed", 0, nullptr), bad_address);
-    CHECK_ERR(list("file:/fixed", 0, nowhere), bad_address);
-    CHECK_ERR(list("file:/fixed", 0, buffer, kListBuffer - 1), bad_argument);
-    CHECK_ERR(list("file:/fixed", 0, buffer + 1), bad_argument);
+    CHECK_ERR(list_to(nullptr, kListBuffer), bad_address);
+    CHECK_ERR(list_to(nowhere, kListBuffer), bad_address);
+    CHECK_ERR(list_to(buffer, kListBuffer - 1), bad_argument);
+    CHECK_ERR(list_to(buffer + 1, kListBuffer), bad_argument);
     CHECK_ERR(list("file:/fixed", 0x80), bad_argument);
     CHECK_ERR(g_calls->DkStreamList("file:/fixed", 0, nullptr, buffer, kListBuffer, &actual, &attributes), bad_address);
     CHECK_ERR(g_calls->DkStreamList("file:/fixed", 0, &cookie, buffer, kListBuffer, &actual, nullptr), bad_address);
