@@ -74,7 +74,7 @@ bool open_ahead(const char* uri, u32 options, gate::Attributes& answer, gate::Er
     bool file = found.type == gate::StreamType::file && found.stable != 0;
     const KnownName* name = file ? known_name(uri, options) : nullptr;
     if (name != nullptr) {
-        handle_cache_give({name, handle, 0, true});
+        handle_cache_give({name, handle, 0, found.prepared, true});
         return true;
     }
     judge_ahead(-kForNothing);
