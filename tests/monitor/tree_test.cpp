@@ -47,7 +47,7 @@ protected:
         tree_.file("rw/file");
         tree_.link("usr/link", "c/x");
         tree_.link("usr/out", "../other");
-        EXPECT_EQ(mkfifo(tree_.at("usr/fifo").c_str(), 0600), 0);
+        EXPECT_EQ(mknod(tree_.at("usr/socket").c_str(), S_IFSOCK | 0600, 0), 0);
     }
     void serve() {
         table_.add("/rw", tree_.at("rw"), true);
@@ -135,8 +135,8 @@ TEST_F(TreeTest, TellsNamesAndAttributes) {
     EXPECT_EQ(all["out"].target, "../other");
     EXPECT_EQ(all["c"].attributes.links, 3u);
     // What no route gives has a name and nothing else.
-    EXPECT_EQ(all["fifo"].type, static_cast<u8>(StreamType::pipe));
-    EXPECT_EQ(all["fifo"].flags, 0u);
+    EXPECT_EQ(all["socket"].type, static_cast<u8>(StreamType::socket));
+    EXPECT_EQ(all["socket"].flags, 0u);
     EXPECT_EQ(all["."].flags, 0u);
 }
 
@@ -297,11 +297,11 @@ TEST_F(TreeTest, HostileNumbersAreAnswered) {
 }
 
 TEST_F(TreeTest, RefusedAttributesAreNotToldInAnotherWay) {
-    // A device and a socket's names are seen, as in any listing; what they are is refused when asked about directly.
+    // A device's and a socket's names are seen, as in any listing; what they are is refused when asked about directly.
     serve();
-    EXPECT_EQ(requests_->serve(request(Ask::attributes, "file:/usr/fifo")).error, Err::denied);
+    EXPECT_EQ(requests_->serve(request(Ask::attributes, "file:/usr/socket")).error, Err::denied);
     for (const Listed& listed : parse(ask("file:/usr", gate::kListAttributes)))
-        if (listed.name == "fifo") {
+        if (listed.name == "socket") {
             EXPECT_EQ(listed.flags & gate::kListedAttributes, 0);
         }
 }

@@ -260,7 +260,7 @@ std::string Names::without_dots(std::string_view path) {
         if (done.empty()) continue;
         if (done.size() > sure) {
             Place way;
-            if (!plain(done) || probe(done, way, link) != Err::ok || way.kind != PlaceKind::object ||
+            if (!plain(done) || probe(done, true, way, link) != Err::ok || way.kind != PlaceKind::object ||
                 !S_ISDIR(way.status.st_mode))
                 return {};
         }
