@@ -78,6 +78,15 @@ enum class Limit : u32 {
     file_size = 4,  ///< how large the host lets a file grow
 };
 
+/// Sums, but for the first.
+struct MembersUsage {
+    u64 most_memory;  ///< bytes that the largest of them had in memory at its peak
+    u64 memory;       ///< bytes that they have in memory now
+    u64 minor_faults, major_faults;
+    u64 waits, preemptions;  ///< context switches
+    u64 system_ns;           ///< the part of their processor time that the host's kernel used
+};
+
 /// What the host offers to a personality besides the gate.
 struct PersonalityHost {
     u32 version;
@@ -92,6 +101,9 @@ struct PersonalityHost {
     /// The code of a PreparedText is mapped at [address, address + size) and about to run. False: it cannot be kept in
     /// mind; do not use it.
     bool (*code_prepared)(u64 address, u64 size) = nullptr;
+    /// What `count` members used together (their host numbers; they may have ended), 64 at most. Err::would_block: one
+    /// of them is ending at this moment. Asks the host, so it costs more than a gate call. May be null.
+    Err (*members_usage)(const u32* members, u32 count, MembersUsage* usage);
     /// The family has met a limit of its own (Limit) and the program was refused something: the host's user is told at
     /// the end. A hint that nothing depends on. May be null.
     void (*limit_met)(Limit limit);

@@ -53,16 +53,18 @@ enum class Ask : u32 {
     named_pipe,      ///< flags: NamedPipe. Serve: name -> a descriptor that delivers one connection number of eight
                      ///< bytes for each client; connect: name -> the connection (a stream both ways; not_found without
                      ///< a server); accept: size: connection number -> the server's side of it
-    lock,  ///< attributes: volume and identity of the file, flags: 0 unlock, 1 shared, 2 exclusive, size: offset,
-           ///< value: length (0: to the end), options: the handle. would_block when another holder conflicts.
-           ///< Advisory and known to the family alone; ends with the process
-    list,  ///< directory name, size: position (0 first) -> gate::DirectoryRecords in `names` (text_length
-           ///< bytes), value: next position, kReplyMore. See kReplyOverlay
-    tree,  ///< DkStreamList. Directory name, options: gate::ListOptions, size: cookie -> gate::ListRecords in `names`
-           ///< (text_length bytes), behind them a NUL and the canonical name (second_length), value: next cookie,
-           ///< attributes. After errors `names` has the canonical name, as for other requests
+    lock,   ///< attributes: volume and identity of the file, flags: 0 unlock, 1 shared, 2 exclusive, size: offset,
+            ///< value: length (0: to the end), options: the handle. would_block when another holder conflicts.
+            ///< Advisory and known to the family alone; ends with the process
+    list,   ///< directory name, size: position (0 first) -> gate::DirectoryRecords in `names` (text_length
+            ///< bytes), value: next position, kReplyMore. See kReplyOverlay
+    tree,   ///< DkStreamList. Directory name, options: gate::ListOptions, size: cookie -> gate::ListRecords in `names`
+            ///< (text_length bytes), behind them a NUL and the canonical name (second_length), value: next cookie,
+            ///< attributes. After errors `names` has the canonical name, as for other requests
+    usage,  ///< second_length bytes of host process numbers (u32) after an empty name -> gate::MembersUsage in `names`,
+            ///< text_length bytes. would_block: one of them is ending; who never was of the family counts nothing
 };
-inline constexpr u32 kAskCount = 18;
+inline constexpr u32 kAskCount = 19;
 
 enum StreamKind : u8 {
     kStreamInherit = 0,  ///< the family's own standard stream of that number

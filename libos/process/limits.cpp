@@ -3,6 +3,7 @@
 #include "base/memory.hpp"
 #include "libos/process/calls.hpp"
 #include "libos/process/process.hpp"
+#include "libos/process/usage.hpp"
 #include "libos/time/timers_state.hpp"
 #include "libos/user.hpp"
 
@@ -86,20 +87,20 @@ Res<i64> sys_setrlimit(Thread& thread, Arguments arguments) {
 }
 
 Res<i64> sys_getrusage(Thread& thread, Arguments arguments) {
-    struct {
-        TimeVal user, system;
-        i64 rest[14];
-    } usage;
-    memset(&usage, 0, sizeof usage);
-    u64 time;
+    Process& process = *thread.process;
+    RUsage usage;
     switch (static_cast<i32>(arguments[0])) {
-        case 0: time = cpu_time(gate::Clock::process_cpu); break;
-        case 1: time = cpu_time(gate::Clock::thread_cpu); break;
-        case -1: time = thread.process->cpu_user_children; break;
+        case 0: usage = to_rusage(own_usage(process), cpu_time(gate::Clock::process_cpu)); break;
+        case 1: {
+            gate::MembersUsage own = own_usage(process);
+            // Of the thread alone only the time is known; its memory is the process's.
+            if (process.thread_count > 1) own = {own.most_memory, 0, 0, 0, 0, 0, 0};
+            usage = to_rusage(own, cpu_time(gate::Clock::thread_cpu));
+            break;
+        }
+        case -1: usage = to_rusage(children_usage(process), process.cpu_user_children); break;
         default: return Failure{Errno::inval};
     }
-    usage.user.seconds = static_cast<i64>(time / 1'000'000'000);
-    usage.user.microseconds = static_cast<i64>(time / 1000 % 1'000'000);
     TRY(write_user(arguments[1], usage));
     return 0;
 }

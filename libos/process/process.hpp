@@ -109,6 +109,14 @@ struct Thread {
     RecentCalls* recent_calls = nullptr;           ///< private heap; for the report of a crash, where that is asked for
 };
 
+/// What waited-for children used, as far as the host has been asked; see usage.hpp.
+struct ChildrenUsage {
+    static constexpr u32 kMost = 24;
+    gate::MembersUsage known = {};
+    u32 unasked[kMost] = {};  ///< host numbers
+    u32 count = 0;
+};
+
 enum class ProcessState : u32 { free, starting, running, stopped, zombie, reaped };
 
 struct Process {
@@ -175,6 +183,8 @@ struct Process {
     u32 barriers = 0;                      ///< what was registered with membarrier(2)
     u32 uses = 0;                          ///< ProcessUse bits
     i32 oom_score_adjustment = 0;          ///< /proc/PID/oom_score_adj: stored only
+    u32 last_host_id = 0;                  ///< of a zombie that had a picoprocess of its own
+    ChildrenUsage children_usage;          ///< of those that were waited for; table lock
 };
 
 /// From `expected` to `wanted` in one step. False: the state is another one, which `expected` then tells.

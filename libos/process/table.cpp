@@ -253,6 +253,7 @@ void become_zombie(Process& process, u32 status) {
     }
     hang_up_orphaned_group(process, process.parent, &process);
     process.exit_status = status;
+    process.last_host_id = process.is_context != 0 ? 0 : process.carrier_id;
     process.host_id = 0;
     process.carrier_id = 0;
     process.state = ProcessState::zombie;

@@ -7,6 +7,7 @@
 #include "libos/process/calls.hpp"
 #include "libos/process/pidfd.hpp"
 #include "libos/process/table.hpp"
+#include "libos/process/usage.hpp"
 #include "libos/ptrace/tracing.hpp"
 #include "libos/time/timers.hpp"
 #include "libos/user.hpp"
@@ -34,11 +35,9 @@ struct Found {
     i32 status = 0;   ///< for siginfo
     u32 encoded = 0;  ///< wait(2) encoding
     u64 cpu_time = 0;
-};
-
-struct RUsage {
-    TimeVal user, system;
-    i64 rest[14];
+    ReapedUsage usage;
+    bool reaped = false;
+    bool ended = false;
 };
 
 bool matches(const Process& child, Whom whom, u32 number, u32 options) {
@@ -63,7 +62,10 @@ bool look(Process& process, Whom whom, u32 number, u32 options, Found& found, bo
             found.code = exited ? 1 : (status & kCoreFlag) != 0 ? 3 : 2;
             found.status = static_cast<i32>(exited ? status >> 8 : status & 0x7f);
             found.cpu_time = child->cpu_time + child->cpu_user_children;
+            found.usage = take_usage(*child);
+            found.ended = true;
             if ((options & kNoWait) == 0) {
+                found.reaped = true;
                 process.cpu_user_children += found.cpu_time;
                 reap(*child);
             }
@@ -144,13 +146,18 @@ Res<bool> wait_for(Thread& thread, Whom whom, u32 number, u32 options, Found& fo
     }
 }
 
-Res<void> write_usage(u64 address, u64 cpu_time) {
-    if (address == 0) return {};
-    RUsage usage;
-    memset(&usage, 0, sizeof usage);
-    usage.user.seconds = static_cast<i64>(cpu_time / 1'000'000'000);
-    usage.user.microseconds = static_cast<i64>(cpu_time / 1000 % 1'000'000);
-    return write_user(address, usage);
+/// The child is gone: it counts for the process from now on, and `address`, if not 0, is told what it used.
+Res<void> account(Process& process, const Found& found, u64 address) {
+    if (address == 0) {
+        if (found.reaped) note_child_usage(process, found.usage);
+        return {};
+    }
+    gate::MembersUsage usage = {};
+    if (found.reaped)
+        usage = ask_child_usage(process, found.usage);
+    else if (found.ended)
+        usage = ask_usage(found.usage);
+    return write_user(address, to_rusage(usage, found.cpu_time));
 }
 
 }  // namespace
@@ -175,8 +182,9 @@ Res<i64> sys_wait4(Thread& thread, Arguments arguments) {
     Found found;
     bool any = TRY(wait_for(thread, whom, number, options | kExited, found));
     if (!any) return 0;
+    Res<void> accounted = account(*thread.process, found, arguments[3]);
     if (arguments[1] != 0) TRY(write_user(arguments[1], found.encoded));
-    TRY(write_usage(arguments[3], found.cpu_time));
+    TRY(std::move(accounted));
     return static_cast<i64>(found.pid);
 }
 
@@ -219,7 +227,7 @@ Res<i64> sys_waitid(Thread& thread, Arguments arguments) {
     Found found;
     bool any = TRY(wait_for(thread, whom, number, options, found));
     if (!any && again_if_none) return Failure{Errno::again};
-    if (any) TRY(write_usage(arguments[4], found.cpu_time));
+    if (any) TRY(account(*thread.process, found, arguments[4]));
     if (arguments[2] != 0) {
         SignalInfo info;
         if (any) {

@@ -23,6 +23,11 @@ public:
     }
     Fd standard_stream(int) override { return Fd{open("/dev/null", O_RDWR | O_CLOEXEC)}; }
     Result<u32, gate::Err> exit_code(int) override { return 3u; }
+    gate::Err add_usage(int process, gate::MembersUsage& usage) override {
+        if (process == 6) return gate::Err::would_block;
+        if (process == 5) usage.most_memory = 4096, usage.minor_faults += 7;
+        return gate::Err::ok;
+    }
     void log(LogKind, std::string_view text) override {
         if (text.size() >= kMaxPath) abort();
     }

@@ -31,6 +31,11 @@ public:
         if (process == 5) return 3u;
         return Failure{Err::not_found};
     }
+    gate::Err add_usage(int process, gate::MembersUsage& usage) override {
+        if (process == 6) return gate::Err::would_block;
+        if (process == 5) usage.most_memory = 4096, usage.minor_faults += 7;
+        return gate::Err::ok;
+    }
     void log(LogKind, std::string_view text) override { logged = text; }
     std::string created, logged;
     std::vector<std::string> arguments;
@@ -89,6 +94,23 @@ protected:
     std::unique_ptr<Names> names_;
     std::unique_ptr<Requests> requests_;
 };
+
+TEST_F(RequestsTest, Usage) {
+    auto numbers = [](std::initializer_list<u32> members) {
+        return std::string{reinterpret_cast<const char*>(members.begin()), members.size() * sizeof(u32)};
+    };
+    Reply reply = requests_->serve(ask(Ask::usage, "", numbers({5, 7, 5, ~0u})));
+    ASSERT_EQ(reply.error, Err::ok);
+    gate::MembersUsage usage;
+    ASSERT_EQ(reply.text.size(), sizeof usage);
+    memcpy(&usage, reply.text.data(), sizeof usage);
+    EXPECT_EQ(usage.most_memory, 4096u);
+    EXPECT_EQ(usage.minor_faults, 14u);
+    EXPECT_EQ(requests_->serve(ask(Ask::usage, "", numbers({5, 6}))).error, Err::would_block);
+    EXPECT_EQ(requests_->serve(ask(Ask::usage, "", "odd")).error, Err::bad_argument);
+    EXPECT_EQ(requests_->serve(ask(Ask::usage, "", std::string(65 * 4, 'x'))).error, Err::bad_argument);
+    EXPECT_EQ(requests_->serve(ask(Ask::usage, "")).error, Err::ok);
+}
 
 TEST_F(RequestsTest, OpenReads) {
     Reply reply = open("file:/rw/sub/../file", kRead);

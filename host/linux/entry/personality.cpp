@@ -2,9 +2,11 @@
 // The personality's side: registration, and handing it exceptions and interrupts.
 #include "host/linux/entry/personality.hpp"
 
+#include "base/memory.hpp"
 #include "host/linux/entry/calls.hpp"
 #include "host/linux/entry/host_call.hpp"
 #include "host/linux/entry/patch/patching.hpp"
+#include "host/linux/entry/request.hpp"
 #include "host/linux/entry/threads.hpp"
 
 namespace postern::host {
@@ -26,6 +28,16 @@ Err register_personality(const gate::Personality* personality) {
 }
 
 [[noreturn]] void resume(gate::Frame* frame) { resume_frame(frame); }
+
+Err members_usage(const u32* members, u32 count, gate::MembersUsage* usage) {
+    Request request{Ask::usage};
+    std::string_view numbers{reinterpret_cast<const char*>(members), count * sizeof *members};
+    if (count > 64 || !request.name("") || !request.second(numbers)) return Err::bad_argument;
+    if (Err error = request.ring(); error != Err::ok) return error;
+    if (request.slot().text_length != sizeof *usage) return Err::io;
+    memcpy(usage, request.slot().names, sizeof *usage);
+    return Err::ok;
+}
 
 void limit_met(gate::Limit limit) {
     u32 bit = static_cast<u32>(limit);
@@ -61,6 +73,7 @@ const gate::PersonalityHost kPersonalityHost = {
     .code_changed = patch_code_changed,
     .code_reset = patch_code_reset,
     .code_prepared = patch_code_prepared,
+    .members_usage = members_usage,
     .limit_met = limit_met,
 };
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/types.hpp"
+#include "gate/personality.hpp"
 
 namespace postern::host {
 
@@ -14,6 +15,8 @@ std::vector<int> children_of_self();
 u32 thread_count(int process);
 /// Processor time of a child, all its threads included, in nanoseconds; 0 when it has been reaped.
 u64 processor_time(int process);
+/// Adds what /proc says of a living process. False: its memory is gone, it is about to end.
+bool add_living_usage(int process, gate::MembersUsage& usage);
 /// Bytes of memory that only this process uses (anonymous and copied pages). Readable for processes that are not
 /// dumpable, too; pages shared with other family members count with each.
 u64 private_memory(int process);

@@ -274,10 +274,16 @@ void Monitor::ended(int process, int status, const rusage& usage) {
     result_.stats.peak_memory = std::max(result_.stats.peak_memory, static_cast<u64>(usage.ru_maxrss) * 1024);
     if (used_ > 0) --used_;
     u32 code = code_of(status);
-    exit_codes_[process] = code;
+    Exit& exit = exits_[process] = {code, {}};
+    exit.usage.most_memory = static_cast<u64>(usage.ru_maxrss) * 1024;
+    exit.usage.minor_faults = static_cast<u64>(usage.ru_minflt);
+    exit.usage.major_faults = static_cast<u64>(usage.ru_majflt);
+    exit.usage.waits = static_cast<u64>(usage.ru_nvcsw);
+    exit.usage.preemptions = static_cast<u64>(usage.ru_nivcsw);
+    exit.usage.system_ns = nanoseconds(usage.ru_stime);
     exit_order_.push_back(process);
     if (exit_order_.size() > kMaxExitCodes) {
-        exit_codes_.erase(exit_order_.front());
+        exits_.erase(exit_order_.front());
         exit_order_.erase(exit_order_.begin());
     }
     if (requests_) requests_->ended(process);
@@ -324,10 +330,25 @@ void Monitor::ended(int process, int status, const rusage& usage) {
 
 Result<u32, gate::Err> Monitor::exit_code(int process) {
     reap();
-    auto known = exit_codes_.find(process);
-    if (known != exit_codes_.end()) return known->second;
+    auto known = exits_.find(process);
+    if (known != exits_.end()) return known->second.code;
     if (is_member(process)) return Failure{gate::Err::would_block};
     return Failure{gate::Err::not_found};
+}
+
+gate::Err Monitor::add_usage(int process, gate::MembersUsage& usage) {
+    reap();
+    if (is_member(process)) return add_living_usage(process, usage) ? gate::Err::ok : gate::Err::would_block;
+    auto known = exits_.find(process);
+    if (known == exits_.end()) return gate::Err::ok;
+    const gate::MembersUsage& more = known->second.usage;
+    usage.most_memory = std::max(usage.most_memory, more.most_memory);
+    usage.minor_faults += more.minor_faults;
+    usage.major_faults += more.major_faults;
+    usage.waits += more.waits;
+    usage.preemptions += more.preemptions;
+    usage.system_ns += more.system_ns;
+    return gate::Err::ok;
 }
 
 void Monitor::log(LogKind kind, std::string_view text) {

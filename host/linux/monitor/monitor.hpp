@@ -62,6 +62,7 @@ private:
                                           const Fd (&streams)[3]) override;
     Fd standard_stream(int number) override;
     Result<u32, gate::Err> exit_code(int process) override;
+    gate::Err add_usage(int process, gate::MembersUsage& usage) override;
     void log(LogKind kind, std::string_view text) override;
 
     // Loop (monitor.cpp).
@@ -118,7 +119,11 @@ private:
     std::vector<Boot> boots_;
     std::vector<Pending> pending_;
     std::map<u32, Undelivered> undelivered_;
-    std::map<int, u32> exit_codes_;
+    struct Exit {
+        u32 code;
+        gate::MembersUsage usage;
+    };
+    std::map<int, Exit> exits_;
     std::vector<int> exit_order_;
     std::set<std::string> absent_, failures_;
     std::vector<int> held_signals_;

@@ -116,7 +116,8 @@ bool copy_request(const volatile Slot& slot, Request& request) {
     request.names[size - 1] = 0;
     if (memchr(request.names, 0, request.name_length) != nullptr) return false;
     if (static_cast<u32>(ask) >= kAskCount) return false;
-    if (ask != Ask::process_create && memchr(request.second().data(), 0, request.second_length) != nullptr)
+    if (ask != Ask::process_create && ask != Ask::usage &&
+        memchr(request.second().data(), 0, request.second_length) != nullptr)
         return false;
     request.ask = ask;
     return true;
@@ -234,6 +235,7 @@ Reply Requests::serve(const Request& request) {
             break;
         case Ask::list: reply = list(request); break;
         case Ask::tree: reply = tree(request); break;
+        case Ask::usage: reply = usage(request); break;
         case Ask::none: reply.error = Err::bad_argument; break;
         case Ask::random: reply.error = Err::unsupported; break;
     }

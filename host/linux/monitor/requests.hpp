@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "gate/personality.hpp"
 #include "host/linux/monitor/locks.hpp"
 #include "host/linux/monitor/names.hpp"
 #include "host/linux/monitor/text_store.hpp"
@@ -61,6 +62,8 @@ public:
     virtual Fd standard_stream(int number) = 0;
     /// Exit code of an ended member; would_block: it runs; not_found.
     virtual Result<u32, gate::Err> exit_code(int process) = 0;
+    /// Adds what a member has used, or had when it ended. would_block: it is ending.
+    virtual gate::Err add_usage(int process, gate::MembersUsage& usage) = 0;
     virtual void log(LogKind kind, std::string_view text) = 0;
 };
 
@@ -90,6 +93,7 @@ private:
     Reply named_pipe(const Request& request);
     Reply list(const Request& request);
     Reply tree(const Request& request);
+    Reply usage(const Request& request);
     /// Resolves a `file:` URI. Not ok: the reply is complete.
     bool find(std::string_view uri, bool follow, Place& place, Reply& reply);
     bool writable(const Place& place, Reply& reply);

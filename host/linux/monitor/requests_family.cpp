@@ -168,6 +168,23 @@ Reply Requests::named_pipe(const Request& request) {
     return reply;
 }
 
+Reply Requests::usage(const Request& request) {
+    constexpr usize kMost = 64;
+    u32 members[kMost];
+    std::string_view given = request.second();
+    if (given.size() > sizeof members || given.size() % sizeof members[0] != 0)
+        return Reply::failure(Err::bad_argument);
+    memcpy(members, given.data(), given.size());
+    gate::MembersUsage usage = {};
+    for (usize i = 0; i < given.size() / sizeof members[0]; ++i) {
+        Err error = members[i] > 0x7fff'ffff ? Err::ok : family_.add_usage(static_cast<int>(members[i]), usage);
+        if (error != Err::ok) return Reply::failure(error);
+    }
+    Reply reply;
+    reply.text.assign(reinterpret_cast<const char*>(&usage), sizeof usage);
+    return reply;
+}
+
 Reply Requests::list(const Request& request) {
     Place place;
     Reply reply;
