@@ -318,10 +318,10 @@ class Report(Case):
         self.assertEqual(stats["limits_reached"], ["disk"])
 
     def test_throttle_is_told_where_asked_for(self):
-        words = ("--cpus", "0.2", "--", "timeout", "0.5", "sh", "-c", "while :; do :; done")
+        words = ("--cpus", "0.02", "--", "timeout", "0.5", "sh", "-c", "while :; do :; done")
         self.assertNotIn("throttled", run(*words).err)
         for option in ("--stats", "--verbose"):
-            self.assertRegex(run(option, *words).err, r"postern: throttled for \d+\.\d s \(--cpus 0\.2\)")
+            self.assertRegex(run(option, *words).err, r"postern: throttled for \d+\.\d s \(--cpus 0\.02\)")
 
 
 if __name__ == "__main__":
