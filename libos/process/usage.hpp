@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What processes have used of the host (getrusage(2), wait4(2)). Only the host knows, and asking costs as much as opening
-// a file: so it is asked when a program wants to know, and children are gathered until then.
+// What processes have used of the host (getrusage(2), wait4(2)). Only the host knows, and asking costs as much as
+// opening a file: so it is asked when a program wants to know, and children are gathered until then.
 #pragma once
 
 #include "libos/process/process.hpp"

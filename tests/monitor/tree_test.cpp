@@ -23,6 +23,7 @@ public:
     }
     Fd standard_stream(int) override { return Fd{}; }
     Result<u32, Err> exit_code(int) override { return Failure{Err::not_found}; }
+    gate::Err add_usage(int, gate::MembersUsage&) override { return gate::Err::ok; }
     void log(LogKind, std::string_view) override {}
 };
 
