@@ -8,6 +8,7 @@
 #include "libos/proc/node.hpp"
 #include "libos/proc/observe.hpp"
 #include "libos/process/process.hpp"
+#include "libos/process/seccomp.hpp"
 #include "libos/process/table.hpp"
 #include "libos/ptrace/tracing.hpp"
 #include "libos/time/timers.hpp"
@@ -165,7 +166,8 @@ Res<void> write_status(const Subject& subject, ProcText& text) {
              Hex{credentials.capabilities_inheritable, 16}, "\nCapPrm:\t", Hex{credentials.capabilities_permitted, 16},
              "\nCapEff:\t", Hex{credentials.capabilities_effective, 16}, "\nCapBnd:\t",
              Hex{credentials.capabilities_bounding, 16}, "\nCapAmb:\t", Hex{credentials.capabilities_ambient, 16},
-             "\nNoNewPrivs:\t", process.no_new_privileges, "\nSeccomp:\t0\nSeccomp_filters:\t0\n");
+             "\nNoNewPrivs:\t", process.no_new_privileges, "\nSeccomp:\t", thread != nullptr ? thread->seccomp_mode : 0,
+             "\nSeccomp_filters:\t", thread != nullptr ? seccomp_filter_count(*thread) : 0, '\n');
     u32 processors = g_parameters->processor_count;
     u64 mask = processors >= 64 ? ~0ull : (1ull << processors) - 1;
     text.add("Speculation_Store_Bypass:\tvulnerable\nCpus_allowed:\t",

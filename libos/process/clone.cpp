@@ -9,6 +9,7 @@
 #include "libos/memory/space.hpp"
 #include "libos/process/calls.hpp"
 #include "libos/process/pidfd.hpp"
+#include "libos/process/seccomp.hpp"
 #include "libos/process/table.hpp"
 #include "libos/ptrace/tracing.hpp"
 #include "libos/shared/arena.hpp"
@@ -90,6 +91,7 @@ struct ThreadStart {
 void inherit_thread(Thread& child, const Thread& parent) {
     child.signals.mask = parent.signals.has_saved_mask != 0 ? parent.signals.saved_mask : parent.signals.mask;
     child.fs_base = parent.fs_base;
+    if (parent.seccomp_mode != 0) seccomp_inherit(child, parent);
     child.affinity = parent.affinity;
     child.nice = parent.nice;
     child.scheduler = parent.scheduler;

@@ -3,6 +3,7 @@
 #include "base/memory.hpp"
 #include "libos/process/calls.hpp"
 #include "libos/process/process.hpp"
+#include "libos/process/seccomp.hpp"
 #include "libos/user.hpp"
 
 namespace postern::libos {
@@ -85,7 +86,8 @@ Res<i64> sys_prctl(Thread& thread, Arguments arguments) {
             return 0;
         }
         case 16: TRY(copy_out(value, thread.name, sizeof thread.name)); return 0;
-        case 21: return 0;  // PR_GET_SECCOMP: none that the program has set
+        case 21: return static_cast<i64>(thread.seccomp_mode);
+        case 22: return seccomp_set(thread, value, arguments[2]);
         case 23:
             if (value >= kCapabilityCount) return Failure{Errno::inval};
             return (credentials.capabilities_bounding >> value & 1) != 0 ? 1 : 0;

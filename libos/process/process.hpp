@@ -104,9 +104,11 @@ struct Thread {
     u32 timer_slack = 50000, default_timer_slack = 50000;
     Tracing* tracing = nullptr;  ///< arena; ptrace/tracing.hpp: somebody traces the thread
     Tracing* visitor = nullptr;  ///< arena; a letter for a thread that runs: it looks when it is interrupted
-    struct VectorWaiter* vector_waiter = nullptr;  ///< arena; the futex_waitv(2) that it sleeps in
-    struct NotedSignal* noted_signals = nullptr;   ///< private heap; ipc/async.hpp
-    RecentCalls* recent_calls = nullptr;           ///< private heap; for the report of a crash, where that is asked for
+    struct VectorWaiter* vector_waiter = nullptr;      ///< arena; the futex_waitv(2) that it sleeps in
+    u32 seccomp_mode = 0;                              ///< process/seccomp.hpp
+    struct SeccompProgram* seccomp_filters = nullptr;  ///< arena; the last one set
+    struct NotedSignal* noted_signals = nullptr;       ///< private heap; ipc/async.hpp
+    RecentCalls* recent_calls = nullptr;  ///< private heap; for the report of a crash, where that is asked for
 };
 
 /// What waited-for children used, as far as the host has been asked; see usage.hpp.

@@ -8,6 +8,7 @@
 #include "libos/fs/path.hpp"
 #include "libos/proc/settings.hpp"
 #include "libos/process/pidfd.hpp"
+#include "libos/process/seccomp.hpp"
 #include "libos/shared/arena.hpp"
 #include "libos/shared/layout.hpp"
 #include "libos/time/timers.hpp"
@@ -85,6 +86,7 @@ Res<Thread*> thread_create() {
 }
 
 void thread_destroy(Thread& thread) {
+    seccomp_forget(thread);
     ProcessTable& table = process_table();
     thread.process = nullptr;
     thread.token = {};

@@ -239,7 +239,7 @@ void trace_attention(Thread& thread, gate::Frame& frame) {
 void trace_event(Thread& thread, TraceEvent event, u64 message) {
     if (!may_trace_stop(thread)) return;
     static constexpr u32 kOptions[] = {0,          kTraceFork,      kTraceVfork, kTraceClone,
-                                       kTraceExec, kTraceVforkDone, kTraceExit};
+                                       kTraceExec, kTraceVforkDone, kTraceExit,  kTraceSeccomp};
     if ((thread.tracing->options & kOptions[event]) == 0) return;
     (void)trace_stop(thread, *gate::thread_control()->frame, TraceStop::event, kSigTrap | event << 8, message, nullptr);
 }

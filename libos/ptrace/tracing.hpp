@@ -23,9 +23,10 @@ enum TraceOption : u32 {
     kTraceExec = 0x10,
     kTraceVforkDone = 0x20,
     kTraceExit = 0x40,
+    kTraceSeccomp = 0x80,
     kTraceExitKill = 0x100000,
     kTraceOptions = kTraceSysGood | kTraceFork | kTraceVfork | kTraceClone | kTraceExec | kTraceVforkDone | kTraceExit |
-                    kTraceExitKill,
+                    kTraceSeccomp | kTraceExitKill,
 };
 enum TraceEvent : u32 {
     kEventNone = 0,
@@ -35,6 +36,7 @@ enum TraceEvent : u32 {
     kEventExec = 4,
     kEventVforkDone = 5,
     kEventExit = 6,
+    kEventSeccomp = 7,
     kEventStop = 128,
 };
 enum class TraceResume : u32 { none, go_on, system_call, single_step, listen };

@@ -7,6 +7,7 @@
 #include "libos/fs/quota.hpp"
 #include "libos/fs/size_limit.hpp"
 #include "libos/process/process.hpp"
+#include "libos/process/seccomp.hpp"
 #include "libos/ptrace/tracing.hpp"
 #include "libos/shared/arena.hpp"
 #include "libos/signal/delivery.hpp"
@@ -47,6 +48,7 @@ u64 serve(Thread& thread, u64 number, Arguments arguments) {
 }
 
 [[gnu::noinline]] void serve_watched(gate::Frame* frame, Thread& thread) {
+    if (thread.seccomp_mode != 0 && !seccomp_permits(thread, *frame)) return;
     const u64 number = frame->original_rax;
     const u64 arguments[6] = {frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9};
     if (g_trace.recent || call_is_wanted(number)) return serve_traced(frame, thread, number, arguments);

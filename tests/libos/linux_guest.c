@@ -4,20 +4,25 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/futex.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 static long told(const char* what, long result) {
@@ -406,6 +411,124 @@ static void barriers(void) {
     told("flags", syscall(324, 0, 1));
 }
 
+/* seccomp(2) */
+#define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
+#define ANSWER(number, answer) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1), BPF_STMT(BPF_RET | BPF_K, answer)
+static long set_filter(struct sock_filter* code, int count, int flags) {
+    struct sock_fprog program = {count, code};
+    return syscall(SYS_seccomp, 1, flags, &program);
+}
+static void on_trap(int signal, siginfo_t* info, void* context) {
+    printf("SIGSYS code %d call %d arch %x data %d\n", info->si_code, info->si_syscall, info->si_arch, info->si_errno);
+    ((ucontext_t*)context)->uc_mcontext.gregs[REG_RAX] = 77;
+}
+static void show_status(void) {
+    char line[256];
+    FILE* file = fopen("/proc/thread-self/status", "r");
+    while (fgets(line, sizeof line, file))
+        if (!strncmp(line, "Seccomp", 7) || !strncmp(line, "NoNewPrivs", 10)) printf("%s", line);
+    fclose(file);
+}
+static void* filtered_thread(void* unused) {
+    told("in a thread", syscall(SYS_getppid) == 0 ? 0 : -1);
+    return unused;
+}
+static void* late_thread(void* ends) {
+    char byte;
+    read(((int*)ends)[0], &byte, 1);
+    told("synchronised", syscall(SYS_getpgrp));
+    return 0;
+}
+static int child_of(void (*body)(void)) {
+    int status;
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        body();
+        _exit(5);
+    }
+    waitpid(child, &status, 0);
+    printf("%s %d\n", WIFSIGNALED(status) ? "killed" : "ended",
+           WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    return status;
+}
+static void killed(void) {
+    struct sock_filter code[] = {LOAD(nr), ANSWER(SYS_getpriority, 0x80000000), BPF_STMT(BPF_RET | BPF_K, 0x7fff0000)};
+    told("kill", set_filter(code, 4, 0));
+    syscall(SYS_getpriority, 0, 0);
+}
+static void strict(void) {
+    told("strict", prctl(PR_SET_SECCOMP, 1, 0, 0, 0));
+    write(1, "still here\n", 11);
+    syscall(SYS_getpid);
+}
+static void strict_end(void) {
+    syscall(SYS_seccomp, 0, 0, 0);
+    syscall(SYS_exit, 6);
+}
+static void filters(void) {
+    struct sock_filter code[] = {
+        LOAD(arch),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0xc000003e, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        LOAD(nr),
+        ANSWER(SYS_getppid, 0x50000 | 0),
+        ANSWER(SYS_getpgrp, 0x50000 | EDOM),
+        ANSWER(SYS_getsid, 0x30000 | 9),
+        ANSWER(SYS_getuid, 0x7ff00000),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_dup, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+        BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 100, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0x50000 | ENOMEM),
+        BPF_STMT(BPF_RET | BPF_K, 0x7fff0000),
+    };
+    const int count = sizeof code / sizeof *code;
+    told("mode", prctl(PR_GET_SECCOMP));
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    told("empty", set_filter(code, 0, 0));
+    told("no end", set_filter(code, count - 1, 0));
+    told("unknown flag", set_filter(code, count, 1 << 20));
+    told("operation", syscall(SYS_seccomp, 77, 0, 0));
+    unsigned action = 0x50000, unknown = 0x123450000 >> 4;
+    told("action", syscall(SYS_seccomp, 2, 0, &action));
+    told("no action", syscall(SYS_seccomp, 2, 0, &unknown));
+    struct sigaction catch = {.sa_sigaction = on_trap, .sa_flags = SA_SIGINFO};
+    sigaction(SIGSYS, &catch, 0);
+    int ends[2];
+    pipe(ends);
+    pthread_t late, thread;
+    pthread_create(&late, 0, late_thread, ends);
+    told("set", set_filter(code, count, 1));
+    write(ends[1], "x", 1);
+    pthread_join(late, 0);
+    told("mode", prctl(PR_GET_SECCOMP));
+    show_status();
+    told("answered 0", syscall(SYS_getppid));
+    told("refused", syscall(SYS_getpgrp));
+    told("trapped", syscall(SYS_getsid, 0));
+    told("no tracer", syscall(SYS_getuid));
+    told("by argument", syscall(SYS_dup, 200));
+    told("not by argument", syscall(SYS_dup, 90));
+    told("strict", prctl(PR_SET_SECCOMP, 1, 0, 0, 0));
+    pthread_create(&thread, 0, filtered_thread, 0);
+    pthread_join(thread, 0);
+    child_of(killed);
+    struct sock_filter more[] = {LOAD(nr), ANSWER(SYS_getppid, 0x50000 | EBUSY), BPF_STMT(BPF_RET | BPF_K, 0x7fff0000)};
+    told("second", set_filter(more, 4, 0));
+    told("the last counts", syscall(SYS_getppid));
+    show_status();
+    fflush(stdout);
+    if (fork() == 0) {
+        execl("/bin/sh", "sh", "-c", "grep Seccomp /proc/self/status; echo $PPID", NULL);
+        _exit(1);
+    }
+    wait(0);
+}
+static void strictly(void) {
+    child_of(strict);
+    child_of(strict_end);
+}
+
 int main(int argc, char** argv) {
     setvbuf(stdout, 0, _IOLBF, 0);
     if (argc < 3) return 2;
@@ -421,6 +544,8 @@ int main(int argc, char** argv) {
     if (strcmp(argv[1], "queries") == 0) queries();
     if (strcmp(argv[1], "handles") == 0) handles();
     if (strcmp(argv[1], "barriers") == 0) barriers();
+    if (strcmp(argv[1], "filters") == 0) filters();
+    if (strcmp(argv[1], "strictly") == 0) strictly();
     rmdir(directory);
     return 0;
 }
