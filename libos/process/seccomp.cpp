@@ -73,7 +73,7 @@ bool ask_tracer(Thread& thread, gate::Frame& frame, u32 data) {
     return action == SECCOMP_RET_ALLOW || action == SECCOMP_RET_LOG || action == SECCOMP_RET_TRACE;
 }
 
-Res<SeccompProgram*> load(u64 user) {
+Res<SeccompProgram*> load(Thread& thread, u64 user) {
     struct UserProgram {  // struct sock_fprog
         u16 count;
         u16 padding[3];
@@ -81,6 +81,8 @@ Res<SeccompProgram*> load(u64 user) {
     };
     auto given = TRY(read_user<UserProgram>(user));
     if (given.count == 0 || given.count > kMostInstructions) return Failure{Errno::inval};
+    if (thread.process->no_new_privileges == 0 && !has_capability(thread, kCapabilityAdmin))
+        return Failure{Errno::acces};
     auto* program = static_cast<SeccompProgram*>(TRY(arena::allocate(SeccompProgram::bytes(given.count))));
     program->count = given.count;
     program->references = 1;
@@ -105,8 +107,7 @@ Res<i64> set_filter(Thread& thread, u64 flags, u64 user) {
     if ((flags & ~kKnown) != 0) return Failure{Errno::inval};  // no notifications to other processes
     if (thread.seccomp_mode == kSeccompStrict) return Failure{Errno::inval};
     Process& process = *thread.process;
-    if (process.no_new_privileges == 0 && !has_capability(thread, kCapabilityAdmin)) return Failure{Errno::acces};
-    SeccompProgram* program = TRY(load(user));
+    SeccompProgram* program = TRY(load(thread, user));
     program->total = program->count + 4 + (thread.seccomp_filters != nullptr ? thread.seccomp_filters->total : 0);
     if (program->total > kMostInAll) {
         release(program);

@@ -485,6 +485,7 @@ static void filters(void) {
     const int count = sizeof code / sizeof *code;
     told("mode", prctl(PR_GET_SECCOMP));
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    told("nowhere", syscall(SYS_seccomp, 1, 0, 8));
     told("empty", set_filter(code, 0, 0));
     told("no end", set_filter(code, count - 1, 0));
     told("unknown flag", set_filter(code, count, 1 << 20));
