@@ -108,7 +108,8 @@ const std::vector<Program> kPrograms = {
     {"make-j2",
      5,
      {"/bin/sh", "-c",
-      "rm -rf /tmp/postern-bench && cp -r GUESTS/project /tmp/postern-bench && make -s -j2 -C /tmp/postern-bench"}},
+      "rm -rf /tmp/postern-bench && cp -r GUESTS/project /tmp/postern-bench && make -s -j2 -C /tmp/postern-bench && rm "
+      "-r /tmp/postern-bench"}},
     {"sqlite-1-transaction",
      9,
      {"/bin/sh", "-c", "rm -f GUESTS/work/one* && sqlite3 GUESTS/work/one <GUESTS/transactions-1.sql"}},
