@@ -242,6 +242,11 @@ HostDirectory::HostDirectory(gate::Handle handle, const gate::Attributes& attrib
 Res<i64> HostDirectory::seek(Thread&, i64 distance, u32 whence) {
     Guard guard{offset_lock};
     if (whence > 1) return Failure{Errno::inval};
+    constexpr i64 kOwn = static_cast<i64>(kKeptPositions + (1ull << 61));  // below: names that the host does not have
+    if (whence == 0 && distance < kOwn) {
+        offset = static_cast<u64>(distance);
+        return distance;
+    }
     return seek_to(*this, whence == 1 ? static_cast<i64>(offset) : 0, distance);
 }
 
@@ -297,7 +302,7 @@ Res<void> HostDirectory::visit_directory(Thread& thread, u64 position, Directory
             return !full;
         }
     } watching{visitor};
-    if (position < kKeptPositions) TRY(visit_host(position, watching));
+    if (!is_kept_position(position)) TRY(visit_host(position, watching));
     if (watching.full || path == nullptr) return {};
     return visit_kept_names(thread, {path, strlen(path)}, position, visitor);
 }

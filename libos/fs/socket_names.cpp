@@ -87,7 +87,7 @@ Res<void> visit_kept_names(Thread& thread, std::string_view path, u64 position, 
         }
     } shifted{visitor};
     constexpr u64 kFirst = 2;
-    return directory->inode->visit(thread, position > kKeptPositions ? position - kKeptPositions : kFirst, shifted);
+    return directory->inode->visit(thread, is_kept_position(position) ? position - kKeptPositions : kFirst, shifted);
 }
 
 bool keeps_names(const Place& place) {

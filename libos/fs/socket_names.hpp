@@ -19,8 +19,10 @@ bool find_socket_name(Place& place);
 /// The same for calls that would create the name on the host: asks the host first, where any name is kept.
 void prefer_socket_name(Place& place);
 
-/// Positions of kept names in listings begin here, above all of the host's.
-inline constexpr u64 kKeptPositions = 1ull << 62;
+/// Positions of kept names in listings begin here. The kernel's use all 63 bits (ext4's are hashes of names), and the
+/// routes' names 10 and 11 at the top and few of the bits below.
+inline constexpr u64 kKeptPositions = 5ull << 61;
+constexpr bool is_kept_position(u64 position) { return position >> 61 == kKeptPositions >> 61; }
 /// Shows what is kept for the host directory of this canonical name, from `position` on.
 Res<void> visit_kept_names(Thread& thread, std::string_view directory, u64 position, DirectoryVisitor& visitor);
 /// Is any name kept in what the place, a host directory, names?

@@ -160,6 +160,16 @@ class View(Case):
         inside = run("-v", self.directory + ":rw", "--", "sh", "-c", script, self.directory)
         self.assertEqual((inside.out, inside.err), (natively.stdout, natively.stderr))
 
+    def test_large_directories_are_listed_whole(self):
+        for index in range(3000):
+            os.close(os.open(f"{self.directory}/name-{index}", os.O_CREAT | os.O_WRONLY, 0o644))
+        script = ("import os, sys; os.mkfifo(sys.argv[1] + '/pipe'); names = os.listdir(sys.argv[1]); "
+                  "print(len(names), len(set(names)), 'pipe' in names)")
+        for option in ("", ":rw"):
+            inside = run("-v", self.directory + option, "--", "python3", "-c",
+                         script if option else script.replace("os.mkfifo", "str"), self.directory)
+            self.expect(inside, 0, "3002 3002 True\n" if option else "3001 3001 False\n")
+
     def test_volume_of_one_file(self):
         self.expect(run("-v", self.directory + "/file:/etc/postern-test", "--", "cat", "/etc/postern-test"), 0, "content\n")
 
