@@ -225,6 +225,7 @@ Res<FileRef> open_named(Thread& thread, i32 dirfd, const char* path, u32 flags, 
             note_name(at.uri, name_options, error, answer);
             if (error != gate::Err::ok) note_question(at.uri + kScheme, error, answer);
             if (keeps && error == gate::Err::ok) kept.name = known_name(at.uri, name_options);
+            if (kept.name != nullptr) kept.name->opened = true;
         }
         return error;
     });
