@@ -70,7 +70,10 @@ bool open_ahead(const char* uri, u32 options, gate::Attributes& answer, gate::Er
     }
     answer = found;
     note_name(uri, options, error, found);
-    if (error != gate::Err::ok) return true;
+    if (error != gate::Err::ok) {
+        note_question(uri + 5, error, found);  // behind "file:"
+        return true;
+    }
     bool file = found.type == gate::StreamType::file && found.stable != 0;
     const KnownName* name = file ? known_name(uri, options) : nullptr;
     if (name != nullptr) {

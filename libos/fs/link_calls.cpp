@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Calls on hard and symbolic links: link(2), symlink(2), readlink(2).
+#include "libos/fs/handle_cache.hpp"
 #include "libos/fs/name_calls.hpp"
 #include "libos/gate.hpp"
 #include "libos/inotify/notify.hpp"
@@ -114,11 +115,12 @@ Res<i64> read_link_at(Thread& thread, i32 dirfd, u64 user_path, u64 buffer, u64 
     bool inside = TRY(ask_host(thread, place, attributes, [&](Place& at, gate::Attributes& answer) {
         answer.name = names;
         answer.name_capacity = sizeof names;
-        if (known_name(at.uri, gate::kOpenNoFollow) != nullptr ||
-            known_refusal(at.uri, gate::kOpenNoFollow, answer) != gate::Err::ok)
-            return query_name(at.uri, gate::kOpenNoFollow, answer);
-        gate::Err error = g_gate->DkStreamAttributesQuery(at.uri, u32{gate::kOpenNoFollow} | gate::kOpenLink, &answer);
-        note_name(at.uri, gate::kOpenNoFollow, error, answer);
+        gate::Err error = gate::Err::ok;
+        if (known_answer(at.uri, gate::kOpenNoFollow, answer, error) ||
+            open_ahead(at.uri, gate::kOpenNoFollow, answer, error))
+            return error;
+        error = g_gate->DkStreamAttributesQuery(at.uri, u32{gate::kOpenNoFollow} | gate::kOpenLink, &answer);
+        note_answer(at.uri, gate::kOpenNoFollow, error, answer);
         return error;
     }));
     const char* target;

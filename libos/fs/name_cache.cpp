@@ -152,26 +152,31 @@ const KnownName* known_name(const char* uri, u32 options) {
 
 bool known_name_answer(const KnownName& known, gate::Attributes& answer) { return hand_over(known, answer); }
 
-gate::Err query_name(const char* uri, u32 options, gate::Attributes& answer) {
+bool known_answer(const char* uri, u32 options, gate::Attributes& answer, gate::Err& error) {
     std::string_view path = path_of(uri);
     // One fetch may make the next one worth while, but three looks are enough.
     for (u32 look = 0; g_cache != nullptr && look < 3; ++look) {
         const KnownName* entry = find_name(path, options);
-        if (entry != nullptr && hand_over(*entry, answer)) return entry->error;
-        gate::Err error = gate::Err::ok;
-        if (entry == nullptr && listed_answer(path, options, answer, error)) return error;
+        if (entry != nullptr && hand_over(*entry, answer)) return error = entry->error, true;
+        if (entry == nullptr && listed_answer(path, options, answer, error)) return true;
         if (entry != nullptr || !fetch_before_query(path)) break;
     }
-    if (pinned_answer(path, answer)) return gate::Err::ok;
-    gate::Err error = gate::Err::ok;
-    if (open_ahead(uri, options, answer, error)) {
-        if (error != gate::Err::ok) note_question(path, error, answer);
-        return error;
-    }
-    error = g_gate->DkStreamAttributesQuery(uri, options, &answer);
+    return false;
+}
+
+void note_answer(const char* uri, u32 options, gate::Err error, const gate::Attributes& answer) {
     note_name(uri, options, error, answer);
-    note_question(path, error, answer);
-    if (error == gate::Err::ok) note_pinned(path, answer);
+    note_question(path_of(uri), error, answer);
+}
+
+gate::Err query_name(const char* uri, u32 options, gate::Attributes& answer) {
+    gate::Err error = gate::Err::ok;
+    if (known_answer(uri, options, answer, error)) return error;
+    if (pinned_answer(path_of(uri), answer)) return gate::Err::ok;
+    if (open_ahead(uri, options, answer, error)) return error;
+    error = g_gate->DkStreamAttributesQuery(uri, options, &answer);
+    note_answer(uri, options, error, answer);
+    if (error == gate::Err::ok) note_pinned(path_of(uri), answer);
     return error;
 }
 

@@ -39,6 +39,10 @@ Res<void> name_cache_initialize();
 
 /// DkStreamAttributesQuery, answered from memory where that is allowed. `answer.name` may lend a buffer as there.
 gate::Err query_name(const char* uri, u32 options, gate::Attributes& answer);
+/// The part of it that asks nobody, unless for a listing that will answer more than this. False: nothing is known.
+bool known_answer(const char* uri, u32 options, gate::Attributes& answer, gate::Err& error);
+/// What the gate answered a question.
+void note_answer(const char* uri, u32 options, gate::Err error, const gate::Attributes& answer);
 /// A refusal that is known without asking, for opening what exists: Err::ok when nothing is known.
 gate::Err known_refusal(const char* uri, u32 options, gate::Attributes& answer);
 /// The entry of a `file:` name (without the scheme), a refusal or not; null when nothing is known.

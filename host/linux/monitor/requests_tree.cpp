@@ -75,7 +75,7 @@ bool look(int directory, const Entry& entry, dev_t volume, ListedAttributes& to,
         case S_IFREG: type = static_cast<u8>(StreamType::file); break;
         case S_IFDIR: type = static_cast<u8>(StreamType::directory); break;
         case S_IFLNK: type = static_cast<u8>(StreamType::symlink); break;
-        default: return false;  // no route gives these
+        default: return false;  // most of these are refused: let them be asked about
     }
     to = {};
     to.size = status.stx_size, to.allocated = status.stx_blocks * 512, to.volume = volume;
