@@ -231,7 +231,7 @@ Res<u64> build_stack(Thread& thread, Space& space, const ExecRequest& request, c
     // The top itself is random within the last pages, in 16-byte steps, as arch_align_stack does.
     u64 random = TRY(random_word());
     u64 top = mapping_top - (random & 0x1ff) * 16;
-    auto* image = static_cast<u8*>(TRY(heap::allocate(image_size)));
+    auto* image = static_cast<u8*>(TRY(heap::allocate_uncleared(image_size)));
     u64 pointer = build_stack_image(contents, top, image, image_size);
     auto copied = copy_out(pointer, image, image_size);
     heap::release(image, image_size);

@@ -24,7 +24,7 @@ Res<void> ExecStrings::reserve(u64 more) {
     if (size_ + more <= capacity_) return {};
     u64 capacity = capacity_ == 0 ? 8192 : capacity_ * 2;
     while (capacity < size_ + more) capacity *= 2;
-    auto* data = static_cast<char*>(TRY(heap::allocate(capacity)));
+    auto* data = static_cast<char*>(TRY(heap::allocate_uncleared(capacity)));
     memcpy(data, data_, size_);
     if (data_ != nullptr) heap::release(data_, capacity_);
     data_ = data;

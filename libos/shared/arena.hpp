@@ -61,6 +61,8 @@ void destroy(T* object) {
 /// Private memory of this picoprocess (copied by fork). Same size classes. For data that no other process needs.
 namespace heap {
 Res<void*> allocate(usize size);  ///< zeroed
+/// As allocate(), with what the last owner left there: pages that nobody writes are not copied after a fork.
+Res<void*> allocate_uncleared(usize size);
 void release(void* memory, usize size);
 template <class T, class... Arguments>
 Res<T*> create(Arguments&&... arguments) {

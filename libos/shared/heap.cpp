@@ -68,8 +68,7 @@ Res<void*> take_pages(u64 count, bool& fresh) {
 
 namespace heap {
 
-Res<void*> allocate(usize size) {
-    bool fresh = false;
+static Res<void*> take(usize size, bool& fresh) {
     void* memory;
     {
         Guard guard{g_heap.lock};
@@ -88,8 +87,19 @@ Res<void*> allocate(usize size) {
             }
         }
     }
+    return memory;
+}
+
+Res<void*> allocate(usize size) {
+    bool fresh = false;
+    void* memory = TRY(take(size, fresh));
     if (!fresh) memset(memory, 0, size);
     return memory;
+}
+
+Res<void*> allocate_uncleared(usize size) {
+    bool fresh = false;
+    return take(size, fresh);
 }
 
 void release(void* memory, usize size) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host/linux/entry/patch/patcher.hpp"
 
+#include <span>
+
 #include "base/memory.hpp"
 #include "host/linux/entry/patch/decoder.hpp"
 
@@ -302,6 +304,7 @@ u32 Patcher::remembered(u64 site) const {
 }
 
 void Patcher::remember(u64 site, u32 count) {
+    __atomic_store_n(&remembers_, true, __ATOMIC_RELAXED);
     __atomic_store_n(&memory_[site * 0x9e37'79b9'7f4a'7c15 >> 54], site | u64{count} << 48, __ATOMIC_RELAXED);
 }
 
@@ -321,7 +324,7 @@ void Patcher::code_changed(u64 address, u64 size) {
     lock();
     // A patch refused for its surroundings may fit the new ones. Trampolines of the old code stay: a thread may be in
     // one, and it leads back to an address that the program itself was executing.
-    for (u64& word : memory_)
+    for (u64& word : std::span{memory_, remembers_ ? kMemory : 0u})
         if ((word & 0xffff'ffff'ffff) - address < size) word = 0;
     // Trampolines that go themselves are forgotten. Their place in the table stays: handlers read it without a lock.
     for (u32 i = 0; i < region_count_; ++i) {
@@ -334,7 +337,8 @@ void Patcher::code_changed(u64 address, u64 size) {
 void Patcher::code_reset() {
     lock();
     __atomic_store_n(&region_count_, 0, __ATOMIC_RELEASE);
-    memset(memory_, 0, sizeof memory_);
+    if (remembers_) memset(memory_, 0, sizeof memory_);
+    remembers_ = false;
     unlock();
 }
 

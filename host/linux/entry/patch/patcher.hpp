@@ -141,6 +141,7 @@ private:
 
     u32 region_count_ = 0;
     Region regions_[kMaxRegions] = {};
+    bool remembers_ = false;    // something is in memory_: else it is not touched, for each page written is one copied
     u64 memory_[kMemory] = {};  // site in the low 48 bits, count above; kRefused: never again
     static constexpr u32 kRefused = 0xffff;
 };
