@@ -49,6 +49,8 @@ u64 g_next = 0;
 }  // namespace
 Res<void*> allocate(usize size) { return std::calloc(1, size); }
 void release(void* memory, usize) { std::free(memory); }
+Res<void*> allocate_file(usize size) { return std::calloc(1, size); }
+void release_file(void* memory, usize) { std::free(memory); }
 /// Places in a memory file; the address is only a name for the offset.
 Res<void*> allocate_pages(u64 count) {
     if (g_file < 0) {
