@@ -21,7 +21,7 @@ struct Directory {
     gate::Attributes attributes;
     char uri[256];
 };
-Directory g_directories[kDirectories];
+constinit Directory g_directories[kDirectories]{};
 
 constexpr u32 kScheme = 5;
 
