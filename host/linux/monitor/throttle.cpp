@@ -28,11 +28,13 @@ void Throttle::prepare(double share, bool with_group) {
     if (share <= 0 || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
     u32 there = static_cast<u32>(CPU_COUNT(&allowed));
     share_ = share;
+    most_ = there;
     shown_ = std::min(static_cast<u32>(std::ceil(share)), there);
     if (with_group && group_.create(share)) return;
     if (shown_ < there) {
         // Not always the first ones: several runs would crowd there.
         narrow_ = true;
+        most_ = shown_;
         CPU_ZERO(&affinity_);
         u32 first = static_cast<u32>(getpid()) % there, at = 0;
         for (int processor = 0; processor < CPU_SETSIZE; ++processor) {
@@ -44,11 +46,9 @@ void Throttle::prepare(double share, bool with_group) {
 
 void Throttle::started(int process) {
     if (share_ <= 0 || process <= 0) return;
-    if (group_.present()) {
-        group_.add(process);
-    } else if (!pacer_ && share_ < shown_) {
-        pacer_.emplace(share_, shown_, now_ns(), used({process}));
-    }
+    if (group_.present()) group_.add(process);
+    // The group does not hold the monitor, which works for the family and can be kept busy by it.
+    if (!pacer_ && share_ < shown_) pacer_.emplace(share_, most_, now_ns(), used({process}));
 }
 
 u64 Throttle::next() const {
@@ -80,6 +80,6 @@ void Throttle::look(const std::function<std::vector<int>()>& members) {
     for (int process : all) kill(process, after ? SIGCONT : SIGSTOP);
 }
 
-u64 Throttle::held_ns() const { return group_.present() ? group_.held() : pacer_ ? pacer_->held(now_ns()) : 0; }
+u64 Throttle::held_ns() const { return (group_.present() ? group_.held() : 0) + (pacer_ ? pacer_->held(now_ns()) : 0); }
 
 }  // namespace postern::host

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // --cpus: how much processor time a family gets. With a control group the kernel does it. Without one, processors are
 // taken away (affinity, inherited by all picoprocesses), and what is left of a fraction is held by stopping the family
-// for parts of the time: nothing inside can tell a stop from not being scheduled.
+// for parts of the time: nothing inside can tell a stop from not being scheduled. With a group that happens, too, when
+// what the monitor does for the family goes beyond.
 #pragma once
 
 #include <sched.h>
@@ -44,6 +45,7 @@ private:
 
     double share_ = 0;
     u32 shown_ = 0;
+    u32 most_ = 0;  ///< processors that the family can keep busy at once
     bool narrow_ = false;
     cpu_set_t affinity_;
     CpuGroup group_;
