@@ -170,6 +170,8 @@ Res<Loaded> load_program(Space& space, Program& program) {
         TRY(program.interpreter.load(space, *program.interpreter_file, base));
         loaded.base = base;
         loaded.start = interpreter.entry + base;
+    } else {
+        space.map_plain();
     }
     return loaded;
 }

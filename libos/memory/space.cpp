@@ -280,7 +280,7 @@ Res<u64> Space::find(u64 hint, u64 size, const File* file) {
 
 Res<u64> Space::find_for_file(u64 hint, u64 size, const File* file) const {
     const u64 low = g_parameters->user_low, high = g_parameters->user_high;
-    const gate::PreparedText* text = file != nullptr ? file->prepared_text() : nullptr;
+    const gate::PreparedText* text = file != nullptr && prepares_ ? file->prepared_text() : nullptr;
     if (text == nullptr) return find_locked(hint, size, low, high);
     const u64 below = text->code_size;
     u64 found = TRY(find_locked(hint > below ? hint - below : 0, size + below, low, high));
@@ -378,7 +378,7 @@ Res<u64> Space::map_locked(u64 address, u64 size, u32 prot, u32 flags, File* fil
 /// Maps text that the host has prepared in the file's place, with its code below. False: there is none that fits.
 bool Space::map_prepared(u64 address, u64 size, u32 prot, File& file, u64 offset, Doomed& doomed) {
     const gate::PreparedText* text = file.prepared_text();
-    if (text == nullptr || prot != (gate::kProtRead | gate::kProtExecute) || offset != text->offset ||
+    if (text == nullptr || !prepares_ || prot != (gate::kProtRead | gate::kProtExecute) || offset != text->offset ||
         size != text->size || g_host->code_prepared == nullptr)
         return false;
     const u64 code = address - text->distance, code_end = code + text->code_size;
@@ -659,6 +659,7 @@ void Space::clear() {
         mapped_ = locked_ = 0;
         lock_future_ = 0;
         has_seals_ = false;
+        prepares_ = true;
         const u64 low = g_parameters->user_low, high = g_parameters->user_high;
         if (g_gate->DkVirtualMemoryFree(low, high - low, gate::FreeKind::release) != gate::Err::ok) {
             for (MappingNode* node = doomed.first; node != nullptr; node = node->left)

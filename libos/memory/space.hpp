@@ -79,6 +79,9 @@ public:
     /// A fault of the program at `address`: true when the access can be tried again (a stack grew, a file's page came).
     /// Errno::io: behind the end of a mapped file (SIGBUS). `flags` as in gate::ExceptionInfo.
     Res<bool> resolve_fault(u64 address, u32 flags);
+    /// From here on files are mapped as they are, until the next clear(). A program without a loader that maps code is
+    /// one that reads it, too, like valgrind: it could not follow the jumps that stand in prepared text.
+    void map_plain() { prepares_ = false; }
     /// exec: unmaps everything that belongs to the program and forgets it; picks new random bases.
     void clear();
     /// exit: drops the files of all mappings and leaves the memory to the host. The Space may not be used afterwards.
@@ -149,6 +152,7 @@ private:
     u32 spare_count_ = 0;
     u64 mapped_ = 0;
     u64 locked_ = 0;          ///< bytes of locked mappings
+    bool prepares_ = true;    ///< prepared text takes the place of files' own
     bool has_seals_ = false;  ///< some mapping was sealed
     u32 lock_future_ = 0;     ///< MCL_FUTURE: new mappings are locked
     u64 break_start_ = 0, break_end_ = 0;
