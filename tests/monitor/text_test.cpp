@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Prepared texts: what is made of real libraries and of damaged ones, and whom the store believes.
-#include <dlfcn.h>
 #include <elf.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -21,8 +20,14 @@ namespace fs = std::filesystem;
 
 constexpr const char* kLoader = "/lib64/ld-linux-x86-64.so.2";
 const std::string kLibrary = [] {
-    Dl_info info;
-    return dladdr(reinterpret_cast<void*>(&strtol), &info) != 0 ? std::string{info.dli_fname} : std::string{};
+    std::string name;
+    dl_iterate_phdr(
+        [](dl_phdr_info* info, size_t, void* found) {
+            if (strstr(info->dlpi_name, "/libc.so.6") != nullptr) *static_cast<std::string*>(found) = info->dlpi_name;
+            return 0;
+        },
+        &name);
+    return name;
 }();
 
 Fd open_file(const std::string& path) { return Fd{open(path.c_str(), O_RDONLY | O_CLOEXEC)}; }
