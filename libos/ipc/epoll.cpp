@@ -252,7 +252,7 @@ u64 EpollFile::ready_at() {
     Guard guard{lock_};
     u64 earliest = gate::kForever;
     for (EpollItem* item = polled_.front(); item != nullptr; item = polled_.next(*item)) {
-        if ((item->events & ~kPrivateBits) == 0) continue;
+        if ((item->events & (kPollIn | kPollRdNorm)) == 0) continue;  // time makes files ready for reading
         u64 at = item->file->ready_at();
         // An expiry that an edge-triggered watch has told already does not come again.
         if ((item->events & EPOLLET) != 0 && item->reported != 0 && item->edge == item->file->edge_count() &&
@@ -352,7 +352,7 @@ Res<u32> EpollFile::wait(Thread& thread, EpollEvent* events, u32 capacity, gate:
         count = scan(thread, events, capacity);
         if (count != 0) return count;
         if (waited.error() != Errno::timedout) return Failure{waited.error()};
-        if (until == deadline) return 0u;
+        if (until == deadline || monotonic_now() >= deadline) return 0u;
     }
 }
 

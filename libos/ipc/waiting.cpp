@@ -103,7 +103,8 @@ Res<u32> wait_for_files(Thread& thread, WatchList& list, gate::Deadline deadline
         if (ready != 0) return ready;
         gate::Deadline until = deadline;
         for (Watched& watched : list) {
-            if (watched.file.get() == nullptr) continue;
+            // What time makes ready is ready for reading. Who does not ask for that must not be woken by it for ever.
+            if (watched.file.get() == nullptr || (watched.want & (kPollIn | kPollRdNorm)) == 0) continue;
             u64 at = watched.file->ready_at();
             if (at < until) until = at;
         }
@@ -116,7 +117,7 @@ Res<u32> wait_for_files(Thread& thread, WatchList& list, gate::Deadline deadline
         ready = look(thread, list);
         if (ready != 0) return ready;
         if (waited.error() != Errno::timedout) return Failure{waited.error()};
-        if (until == deadline) return 0u;
+        if (until == deadline || monotonic_now() >= deadline) return 0u;
     }
 }
 

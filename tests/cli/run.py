@@ -470,6 +470,19 @@ class Reports(Case):
             for option in re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", postern(command, "--help").out, re.M):
                 self.assertIn(option, text)
 
+    def test_waiting_for_nothing_asks_for_nothing(self):
+        """An expired timer that nobody wants to read from wakes nobody: the wait sleeps, and does not look again and again."""
+        script = ("import ctypes, select\n"
+                  "libc = ctypes.CDLL(None)\n"
+                  "timer = libc.timerfd_create(1, 0)\n"
+                  "libc.timerfd_settime(timer, 0, (ctypes.c_long * 4)(0, 0, 0, 1), None)\n"
+                  "poll, epoll = select.poll(), select.epoll()\n"
+                  "poll.register(timer, 0); epoll.register(timer, 0)\n"
+                  "print(poll.poll(300), epoll.poll(0.3), select.select([], [timer], [], 0.2)[0])\n")
+        outcome = run("--stats=json", "--", "python3", "-c", script)
+        self.expect(outcome, 0, "[] [] []\n")
+        self.assertLess(json.loads(outcome.err.strip().splitlines()[-1])["gate_calls"], 3000)
+
 
 class Cache(Case):
     """Prepared code: that it is used, and that no program can change what other runs execute."""
