@@ -113,6 +113,9 @@ Res<u64> Space::remap_locked(u64 old_address, u64 old_size, u64 new_size, u32 fl
         part.end = old_address + new_size;
     }
     TRY(move_contents(part, old_address, moving, target, new_size));
+    drop_prepared(old_address, old_end, doomed);
+    if (fixed) drop_prepared(target, target + new_size, doomed);
+    part.prepared = 0;
     // The reference that the new mapping takes must exist before the old one's goes.
     hold_file(part);
     if (keep && !allocate_at(old_address, old_size, part.prot, gate::kAllocReplace).ok())
@@ -131,6 +134,12 @@ Res<void> Space::move_contents(const Mapping& part, u64 from, u64 old_size, u64 
     // are there move, and the file maps what comes after.
     const u64 more = part.file != nullptr && new_size > old_size ? new_size - old_size : 0;
     if (more != 0) TRY(part.file->map(to + old_size, more, part.offset + old_size, part.prot, part.shared != 0));
+    if (part.prepared != 0) {
+        // Its jumps lead to what lies at a fixed distance. Elsewhere the file's own bytes do.
+        TRY(part.file->map(to, new_size - more, part.offset, part.prot, false));
+        release_host(from, from + old_size);
+        return {};
+    }
     if (g_gate->DkVirtualMemoryMove(from, old_size, to, new_size - more) == gate::Err::ok) return {};
     // The host may hold the range in pieces that it cannot move as one: rebuild it.
     if (part.shared != 0) {
