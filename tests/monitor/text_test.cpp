@@ -48,17 +48,21 @@ struct Text : testing::Test {
     }
     ~Text() override { fs::remove_all(root); }
 
+    TextStore::Answer answer(TextStore& store) {
+        gate::PreparedText text;
+        Fd image;
+        TextStore::Answer answer = store.open(status_of(open_file(source)), text, image);
+        EXPECT_EQ(answer == TextStore::Answer::prepared, image.valid());
+        EXPECT_EQ(answer == TextStore::Answer::prepared, text.size != 0);
+        return answer;
+    }
+    bool known(TextStore& store) { return answer(store) == TextStore::Answer::prepared; }
     /// What a run does that opens the source.
     bool prepare(TextStore& store) {
         Fd file = open_file(source);
-        struct stat status = status_of(file);
-        store.want(file.get(), status);
+        store.want(file.get(), status_of(file));
         store.build();
-        return store.find(status) != nullptr;
-    }
-    bool known(TextStore& store) {
-        struct stat status = status_of(open_file(source));
-        return store.find(status) != nullptr && store.open(status).valid();
+        return known(store);
     }
     /// The one text in the cache.
     std::string image() {
@@ -147,6 +151,16 @@ TEST_F(Text, KeptForLaterRuns) {
     Fd file = open_file(source);
     later.want(file.get(), status_of(file));
     EXPECT_FALSE(later.has_work());
+}
+
+TEST_F(Text, WhatHasNoCodeIsNotLookedAtTwice) {
+    std::ofstream{source, std::ios::trunc} << "#!/bin/sh\n";
+    TextStore store{cache};
+    EXPECT_EQ(answer(store), TextStore::Answer::unknown);
+    EXPECT_FALSE(prepare(store));
+    EXPECT_EQ(answer(store), TextStore::Answer::nothing);
+    TextStore later{cache};
+    EXPECT_EQ(answer(later), TextStore::Answer::nothing);
 }
 
 TEST_F(Text, AChangedFileHasNoText) {

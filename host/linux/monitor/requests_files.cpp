@@ -155,13 +155,7 @@ void Requests::add_text(const Place& place, const Request& request, Reply& reply
     const bool code = request.access == gate::kAccessRead && S_ISREG(place.status.st_mode) && place.route->stable &&
                       gate::has(place.route->rights, Right::read | Right::execute);
     if (texts_ == nullptr || !code) return;
-    if (const gate::PreparedText* text = texts_->find(place.status)) {
-        reply.second_fd = texts_->open(place.status);
-        if (reply.second_fd.valid()) {
-            reply.attributes.prepared = *text;
-            return;
-        }
-    }
+    if (texts_->open(place.status, reply.attributes.prepared, reply.second_fd) != TextStore::Answer::unknown) return;
     std::string_view name = place.canonical;
     if ((place.status.st_mode & 0111) != 0 || name.find(".so", name.rfind('/')) != name.npos)
         texts_->want(reply.first_fd.get(), place.status);

@@ -130,32 +130,28 @@ bool TextStore::write_index() {
     return good;
 }
 
-const TextStore::Record* TextStore::record(const struct stat& status) const {
+std::vector<TextStore::Record>::iterator TextStore::record(const struct stat& status) {
     Identity source = identity(status);
-    for (const Record& record : records_)
-        if (record.source == source) return &record;
-    return nullptr;
+    return std::find_if(records_.begin(), records_.end(), [&](const Record& at) { return at.source == source; });
 }
 
-const gate::PreparedText* TextStore::find(const struct stat& status) const {
-    if (records_.empty()) return nullptr;
-    const Record* found = record(status);
-    return found != nullptr && found->text.size != 0 ? &found->text : nullptr;
-}
-
-Fd TextStore::open(const struct stat& file) {
-    const Record* found = record(file);
-    if (found == nullptr || found->text.size == 0) return {};
+TextStore::Answer TextStore::open(const struct stat& file, gate::PreparedText& text, Fd& image) {
+    auto known = record(file);
+    if (known == records_.end()) return Answer::unknown;
+    if (known->text.size == 0) return Answer::nothing;
     struct stat status;
-    Fd image = open_member(directory_.get(), std::to_string(found->name).c_str(), status);
-    if (image.valid() && identity(status) == found->image) return image;
-    // Foreign or changed: not believed, and made anew.
-    records_.erase(records_.begin() + (found - records_.data()));
-    return {};
+    Fd member = open_member(directory_.get(), std::to_string(known->name).c_str(), status);
+    if (!member.valid() || identity(status) != known->image) {
+        records_.erase(known);  // foreign or changed: not believed, and made anew
+        return Answer::unknown;
+    }
+    text = known->text;
+    image = std::move(member);
+    return Answer::prepared;
 }
 
 void TextStore::want(int file, const struct stat& status) {
-    if (path_.empty() || wanted_.size() >= kMostWanted || record(status) != nullptr) return;
+    if (path_.empty() || wanted_.size() >= kMostWanted || record(status) != records_.end()) return;
     for (const Wanted& other : wanted_)
         if (identity(other.status) == identity(status)) return;
     Fd copy{fcntl(file, F_DUPFD_CLOEXEC, 0)};
@@ -197,15 +193,16 @@ void TextStore::build() {
     if (wanted_.empty()) return;
     Wanted wanted = std::move(wanted_.front());
     wanted_.pop_front();
-    std::optional<BuiltText> built = build_text(wanted.file.get());
+    // Scripts, damaged files: it is known that there is nothing, and they are not looked at again.
+    BuiltText built = build_text(wanted.file.get()).value_or(BuiltText{});
     // Has it changed while it was read?
     struct stat after;
-    if (!built || fstat(wanted.file.get(), &after) != 0 || identity(after) != identity(wanted.status)) return;
+    if (fstat(wanted.file.get(), &after) != 0 || identity(after) != identity(wanted.status)) return;
     if (!open_directory(true) || flock(directory_.get(), LOCK_EX | LOCK_NB) != 0) return;
     // Others may have added to the index meanwhile.
     read_index(directory_.get(), records_);
-    Record fresh{identity(wanted.status), {}, 1, built->text};
-    u64 bytes = built->image.size();
+    Record fresh{identity(wanted.status), {}, 1, built.text};
+    u64 bytes = built.image.size();
     std::erase_if(records_, [&](const Record& record) {
         return record.source.device == fresh.source.device && record.source.number == fresh.source.number;
     });
@@ -219,7 +216,7 @@ void TextStore::build() {
         records_.erase(records_.begin());
     }
     remove_unknown();
-    if (built->text.size != 0 && !write_image(built->image, fresh)) fresh = {};
+    if (built.text.size != 0 && !write_image(built.image, fresh)) fresh = {};
     if (fresh.source.number != 0) records_.push_back(fresh);
     if (!write_index()) records_.clear();
     flock(directory_.get(), LOCK_UN);

@@ -28,11 +28,11 @@ public:
     /// Reads the index; creates nothing yet. "": keeps nothing and finds nothing.
     explicit TextStore(std::string directory);
 
-    /// What is prepared of a file; null: nothing. Good until the next build().
-    const gate::PreparedText* find(const struct stat& file) const;
-    /// The file that holds it, opened for reading; not valid when it is gone or is not what was written.
-    Fd open(const struct stat& file);
-    /// The file was opened to be run or linked: worth a build, if none was made. `file` is copied.
+    enum class Answer { unknown, nothing, prepared };
+    /// What is known of a file: with Answer::prepared its text, in `image` opened for reading. What is gone or is not
+    /// what was written is unknown.
+    Answer open(const struct stat& file, gate::PreparedText& text, Fd& image);
+    /// The file was opened to be run or linked: worth a build, if it is unknown. `file` is copied.
     void want(int file, const struct stat& status);
     bool has_work() const { return !wanted_.empty(); }
     /// Prepares one of the files that are wanted, for this run's next opening and all later runs. Some milliseconds.
@@ -54,7 +54,7 @@ private:
         struct stat status;
     };
     static Identity identity(const struct stat& status);
-    const Record* record(const struct stat& status) const;
+    std::vector<Record>::iterator record(const struct stat& status);
     bool open_directory(bool create);
     static void read_index(int directory, std::vector<Record>& records);
     bool write_index();
