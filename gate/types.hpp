@@ -156,6 +156,16 @@ struct Attributes {
     PreparedText prepared;  ///< out: of a stable file, when it is opened with the right to execute
 };
 
+/// All of `from` but its name: `lent` keeps the buffer that the caller gave, with no name in it yet.
+inline void assign_lent(Attributes& lent, const Attributes& from) {
+    char* name = lent.name;
+    u32 capacity = lent.name_capacity;
+    lent = from;
+    lent.name = name;
+    lent.name_capacity = capacity;
+    lent.name_length = lent.target_length = 0;
+}
+
 enum NameFlags : u32 {
     kNameInside = 1,     ///< with Err::not_found: the name leads into a tree that the guest serves itself; `name` there
     kNameCacheable = 2,  ///< the answer, also a refusal, holds as long as the picoprocess lives

@@ -69,11 +69,7 @@ bool listed_answer(std::string_view path, u32 options, gate::Attributes& answer,
         whole = at.directory;
     }
     auto refuse = [&] {
-        char* name = answer.name;
-        u32 capacity = answer.name_capacity;
-        answer = {};
-        answer.name = name;
-        answer.name_capacity = capacity;
+        gate::assign_lent(answer, {});
         answer.name_flags = gate::kNameCacheable | gate::kNameBare;
         error = gate::Err::not_found;
         return true;
@@ -89,25 +85,10 @@ bool listed_answer(std::string_view path, u32 options, gate::Attributes& answer,
     if (entry == nullptr) return false;
     if (record->type == static_cast<u8>(gate::StreamType::symlink) && (options & gate::kOpenNoFollow) == 0)
         return false;
-    std::string_view base = above->name(), target{entry->target, entry->target_length};
-    usize slash = base.size() > 1 ? 1 : 0, length = base.size() + slash + at.name.size();
-    char* name = answer.name;
-    u32 capacity = answer.name_capacity;
-    if (name != nullptr && length + 1 + target.size() + 1 > capacity) return false;
-    answer = attributes_of_listed(entry->attributes, record->identity, record->type, above->attributes);
-    answer.name = name;
-    answer.name_capacity = capacity;
     error = gate::Err::ok;
-    if (name == nullptr) return true;
-    memcpy(name, base.data(), base.size());
-    name[base.size()] = '/';
-    memcpy(name + base.size() + slash, at.name.data(), at.name.size());
-    name[length] = 0;
-    if (!target.empty()) memcpy(name + length + 1, target.data(), target.size());
-    name[length + 1 + target.size()] = 0;
-    answer.name_length = static_cast<u32>(length);
-    answer.target_length = static_cast<u32>(target.size());
-    return true;
+    return answer_named(answer,
+                        attributes_of_listed(entry->attributes, record->identity, record->type, above->attributes),
+                        above->name(), at.name, {entry->target, entry->target_length});
 }
 
 bool may_be_file(const char* uri) {

@@ -50,7 +50,7 @@ struct Fetch {
 class Buffers {
 public:
     Buffers() {
-        auto memory = heap::allocate(sizeof(Fetch));
+        auto memory = heap::allocate_uncleared(sizeof(Fetch));  // the gate fills its large parts
         if (memory.ok()) fetch_ = new (memory.value()) Fetch;
     }
     ~Buffers() {
@@ -80,11 +80,8 @@ void keep_below(const KnownName& top, const Fetch& fetch) {
         }
         const Listing* listing = known != nullptr && !known->large ? listing_keep(*known, from, at) : nullptr;
         if (listing != nullptr) listing->walked = 1;
-        usize slash = base.size() > 1 ? 1 : 0, length = base.size() + slash + name.size();
-        if (record == nullptr || attributes == nullptr || length >= kPathMax) return;
-        memcpy(path, base.data(), base.size());
-        path[base.size()] = '/';
-        memcpy(path + base.size() + slash, name.data(), name.size());
+        if (record == nullptr || attributes == nullptr || base.size() + 1 + name.size() >= kPathMax) return;
+        usize length = join_path(path, base, name);
         known = note_canonical({path, length}, gate::Err::ok,
                                attributes_of_listed(*attributes, record->identity, record->type, top.attributes));
         if (known != nullptr && (record->flags & gate::kListedLarge) != 0) known->large = true;

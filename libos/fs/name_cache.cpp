@@ -24,24 +24,10 @@ struct Cache {
 };
 Cache* g_cache;
 
-/// The answer as the gate would give it. False: the buffer is too small for what is known, so the gate must be asked.
 bool hand_over(const KnownName& entry, gate::Attributes& answer) {
-    char* name = answer.name;
-    u32 capacity = answer.name_capacity;
-    u32 length = entry.attributes.name_length, target = entry.attributes.target_length;
-    if (name != nullptr && length + 1 + target + 1 > capacity) return false;
-    answer = entry.attributes;
-    answer.name = name;
-    answer.name_capacity = capacity;
-    if (name == nullptr) {
-        answer.name_length = answer.target_length = 0;
-        return true;
-    }
-    memcpy(name, entry.text + entry.name_at, length);
-    name[length] = 0;
-    if (target != 0) memcpy(name + length + 1, entry.text + entry.name_at + length + 1, target);
-    name[length + 1 + target] = 0;
-    return true;
+    std::string_view name = entry.name();
+    return answer_named(answer, entry.attributes, name, {},
+                        {name.data() + name.size() + 1, entry.attributes.target_length});
 }
 
 /// The path of a `file:` URI; all names of the host's have that scheme.
@@ -83,6 +69,33 @@ const KnownName* insert(std::string_view path, u32 options, gate::Err error, con
 }
 
 }  // namespace
+
+usize join_path(char* to, std::string_view base, std::string_view name) {
+    memcpy(to, base.data(), base.size());
+    usize length = base.size();
+    if (!name.empty()) {
+        if (length > 1) to[length++] = '/';  // the root has its slash
+        memcpy(to + length, name.data(), name.size());
+        length += name.size();
+    }
+    to[length] = 0;
+    return length;
+}
+
+bool answer_named(gate::Attributes& answer, const gate::Attributes& known, std::string_view base, std::string_view name,
+                  std::string_view target) {
+    usize most = base.size() + 1 + name.size() + target.size() + 2;
+    if (name.empty() || base.size() == 1) --most;
+    if (answer.name != nullptr && most > answer.name_capacity) return false;
+    gate::assign_lent(answer, known);
+    if (answer.name == nullptr) return true;
+    usize length = join_path(answer.name, base, name);
+    if (!target.empty()) memcpy(answer.name + length + 1, target.data(), target.size());
+    answer.name[length + 1 + target.size()] = 0;
+    answer.name_length = static_cast<u32>(length);
+    answer.target_length = static_cast<u32>(target.size());
+    return true;
+}
 
 u32 hash_of_name(std::string_view text) {
     u64 hash = 0x9e3779b97f4a7c15ull;

@@ -37,6 +37,13 @@ struct KnownName {
 /// Once, before the first fork.
 Res<void> name_cache_initialize();
 
+/// Writes `name` below the directory `base`, or `base` itself when `name` is empty, and a NUL. Its length without that;
+/// `to` has room for both and two bytes more.
+usize join_path(char* to, std::string_view base, std::string_view name);
+/// Answers `known` as the gate would: with the canonical name, which is `base` or `name` below it, and a link's target
+/// in the buffer that `answer` lends, if it does. False: the buffer is too small, and the gate must be asked.
+bool answer_named(gate::Attributes& answer, const gate::Attributes& known, std::string_view base, std::string_view name,
+                  std::string_view target);
 /// DkStreamAttributesQuery, answered from memory where that is allowed. `answer.name` may lend a buffer as there.
 gate::Err query_name(const char* uri, u32 options, gate::Attributes& answer);
 /// The part of it that asks nobody, unless for a listing that will answer more than this. False: nothing is known.

@@ -3,6 +3,7 @@
 #include "libos/fs/pinned.hpp"
 
 #include "base/memory.hpp"
+#include "libos/fs/name_cache.hpp"
 
 namespace postern::libos {
 
@@ -38,23 +39,12 @@ Directory* find(std::string_view path) {
 bool pinned_answer(std::string_view path, gate::Attributes& answer) {
     Directory* directory = find(path);
     if (directory == nullptr || __atomic_load_n(&directory->state, __ATOMIC_ACQUIRE) != kOpen) return false;
-    if (answer.name != nullptr && path.size() + 2 > answer.name_capacity) return false;
     gate::Attributes now;
     if (g_gate->DkStreamAttributesQueryByHandle(directory->handle, &now) != gate::Err::ok) return false;
-    char* name = answer.name;
-    u32 capacity = answer.name_capacity;
-    answer = now;
-    answer.rights = directory->attributes.rights;
-    answer.stable = directory->attributes.stable;
-    answer.name_flags = directory->attributes.name_flags;
-    answer.name = name;
-    answer.name_capacity = capacity;
-    answer.name_length = answer.target_length = 0;
-    if (name == nullptr) return true;
-    memcpy(name, path.data(), path.size());
-    name[path.size()] = name[path.size() + 1] = 0;
-    answer.name_length = static_cast<u32>(path.size());
-    return true;
+    now.rights = directory->attributes.rights;
+    now.stable = directory->attributes.stable;
+    now.name_flags = directory->attributes.name_flags;
+    return answer_named(answer, now, path, {}, {});
 }
 
 void note_pinned(std::string_view path, const gate::Attributes& answer) {

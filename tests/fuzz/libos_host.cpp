@@ -140,11 +140,7 @@ Err open(const char* uri, u32, u32, u32, u32 options, gate::Handle* handle, gate
 }
 
 Err query_handle(gate::Handle handle, gate::Attributes* attributes) {
-    char* name = attributes->name;
-    u32 capacity = attributes->name_capacity;
-    *attributes = {};
-    attributes->name = name;
-    attributes->name_capacity = capacity;
+    gate::assign_lent(*attributes, {});
     attributes->type = handle == kHostDirectory ? gate::StreamType::directory
                        : handle == kHostFile    ? gate::StreamType::file
                                                 : gate::StreamType::character;

@@ -78,12 +78,7 @@ Err finish(const Opened& opened, Handle* stream) {
 
 /// What the monitor said of the object.
 void hand_over_numbers(const Slot& slot, Attributes* attributes) {
-    char* name = attributes->name;
-    u32 capacity = attributes->name_capacity;
-    *attributes = slot.attributes;
-    attributes->name = name;
-    attributes->name_capacity = capacity;
-    attributes->name_length = attributes->target_length = 0;
+    gate::assign_lent(*attributes, slot.attributes);
     attributes->name_flags = (slot.reply_flags & kReplyInside ? u32{gate::kNameInside} : 0) |
                              (slot.reply_flags & kReplySynthetic ? u32{gate::kNameSynthetic} : 0) |
                              (slot.cache != 0 ? u32{gate::kNameCacheable} : 0) |
