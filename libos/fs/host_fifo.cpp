@@ -58,10 +58,14 @@ HostFifo::~HostFifo() {
 }
 
 Res<InodeRef> HostFifo::find(OpenFifos& fifos, const gate::Attributes& attributes, std::string_view path) {
+    auto known = [&]() -> HostFifo* {
+        for (HostFifo* at = fifos.list.front(); at != nullptr; at = fifos.list.next(*at))
+            if (at->is(attributes) && at->replaced == 0 && at->try_reference()) return at;
+        return nullptr;
+    };
     {
         Guard guard{fifos.lock};
-        for (HostFifo* at = fifos.list.front(); at != nullptr; at = fifos.list.next(*at))
-            if (at->is(attributes) && at->replaced == 0 && at->try_reference()) return InodeRef{at};
+        if (HostFifo* fifo = known()) return InodeRef{fifo};
     }
     HostFifo* fifo = TRY(make_inode<HostFifo>());
     InodeRef made{fifo};
@@ -79,8 +83,7 @@ Res<InodeRef> HostFifo::find(OpenFifos& fifos, const gate::Attributes& attribute
     fifo->number = attributes.identity;
     Guard guard{fifos.lock};
     // Of two that came at once the first is taken.
-    for (HostFifo* at = fifos.list.front(); at != nullptr; at = fifos.list.next(*at))
-        if (at->is(attributes) && at->replaced == 0 && at->try_reference()) return InodeRef{at};
+    if (HostFifo* first = known()) return InodeRef{first};
     undoable_push_back(fifos.lock, fifos.list, *fifo);
     return made;
 }

@@ -4,6 +4,7 @@
 // Cookies of the kernel's entries are its own (63 bits). Those with the top bit set belong to the routes' names, which
 // come first; kFromKernel says that these are through.
 #include "base/memory.hpp"
+#include "host/linux/dirent.hpp"
 #include "host/linux/entry/attributes.hpp"
 #include "host/linux/entry/calls.hpp"
 #include "host/linux/entry/guarded.hpp"
@@ -20,14 +21,6 @@ constexpr u64 kRouteCookie = 1ull << 63;
 constexpr u64 kFromKernel = kRouteCookie | 1ull << 62;
 constexpr u64 kMostListed = 65536;  // bytes of records that one call gives at most
 constexpr u8 kLeftOut = 254;        // mark in HostRecord::type
-
-struct HostRecord {
-    u64 inode;
-    u64 offset;
-    u16 length;
-    u8 type;
-    char name[];
-};
 
 class Output {
 public:

@@ -7,6 +7,7 @@
 #include <linux/openat2.h>
 #include <sys/sysmacros.h>
 
+#include "host/linux/dirent.hpp"
 #include "host/linux/monitor/requests_inner.hpp"
 
 namespace postern::host {
@@ -22,14 +23,6 @@ constexpr u32 kAllListOptions = gate::kListBelow | gate::kListWhole | gate::kLis
 constexpr u32 kMostDirectories = 64;       ///< in one answer
 constexpr usize kFewNames = 24;            ///< so many are looked at without being asked about
 constexpr i64 kLargeDirectory = 48 << 10;  ///< st_size from which a directory is taken for too big without reading it
-
-struct HostRecord {
-    u64 inode;
-    u64 offset;
-    u16 length;
-    u8 type;
-    char name[];
-};
 
 struct Entry {
     u64 inode, offset;
