@@ -294,7 +294,11 @@ Res<i64> sys_fadvise64(Thread& thread, Arguments arguments) {
     HeldFile file;
     TRY(file.hold(thread, static_cast<u32>(arguments[0])));
     if ((file->status_flags & kPathFlag) != 0) return Failure{Errno::badf};
-    if (!file->seekable()) return Failure{Errno::spipe};
+    if (!file->seekable()) {
+        Stat stat;
+        TRY(file->stat(thread, stat));
+        if ((stat.st_mode & kTypeMask) == kTypeFifo) return Failure{Errno::spipe};
+    }
     if (static_cast<i64>(arguments[2]) < 0 || arguments[3] > 5) return Failure{Errno::inval};
     return 0;
 }

@@ -64,6 +64,8 @@ public:
     virtual Res<i64> write_kernel(Thread& thread, const void* buffer, u64 size, u64 position);
     virtual Res<i64> seek(Thread& thread, i64 offset, u32 whence);  ///< lseek(2); default ESPIPE
     virtual bool seekable() const { return false; }
+    /// Does pread(2) take it, though positions may mean nothing to it? ESPIPE otherwise.
+    virtual bool takes_positions() const { return seekable(); }
     virtual bool on_host() const { return false; }  ///< a regular file behind the gate
     virtual bool is_directory() const;
     virtual Res<void> truncate(Thread& thread, u64 length);

@@ -53,7 +53,7 @@ Res<i64> write_at_offset(Thread& thread, File& file, u64 user, u64 size) {
 
 Res<void> check_positioned(const File& file, i64 position) {
     if (position < 0) return Failure{Errno::inval};
-    if (!file.seekable()) return Failure{Errno::spipe};
+    if (!file.takes_positions()) return Failure{Errno::spipe};
     return {};
 }
 

@@ -56,6 +56,7 @@ public:
         return static_cast<i64>(size);
     }
     Res<i64> seek(Thread&, i64, u32) override { return 0; }
+    bool takes_positions() const override { return true; }
     Res<void> truncate(Thread&, u64) override { return Failure{Errno::inval}; }
     Res<i64> ioctl(Thread&, u32 request, u64 argument) override {
         constexpr u32 kEntropy = 0x8004'5200;  // RNDGETENTCNT

@@ -553,6 +553,20 @@ print(prepared, len(open('/proc/self/maps').readlines()) < 120)
         self.assertEqual(before, after)
         self.assertLessEqual(self.traps(), 3)
 
+    def test_homes_that_are_not_there_or_foreign(self):
+        foreign = self.home + "/foreign"
+        os.mkdir(foreign)
+        if os.getuid() == 0:
+            os.chown(foreign, 1, 1)
+        missing = self.home + "/missing"
+        for home in (missing, foreign) if os.getuid() == 0 else (missing,):
+            self.env = {"HOME": home}
+            self.traps()
+            # Root keeps it elsewhere, and others do without.
+            self.assertLessEqual(self.traps(), 3) if os.getuid() == 0 else self.assertGreaterEqual(self.traps(), 20)
+        self.assertFalse(os.path.exists(missing))
+        self.assertEqual(os.listdir(foreign), [])
+
     def test_it_cannot_be_a_volume(self):
         self.traps()
         for source in (self.home + "/deep/cache/postern/text", self.texts):

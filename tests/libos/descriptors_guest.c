@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static atomic_int failures, done;
+static atomic_int failures, uses, done;
 #define CHECK(condition)                                                     \
     do {                                                                     \
         if (!(condition)) {                                                  \
@@ -54,7 +54,8 @@ static void* pipes(void* unused) {
 
 static void* replace(void* name) {
     int one = open(name, O_RDONLY), other = open("/dev/zero", O_RDONLY);
-    for (int i = 0; i < kRounds; ++i) CHECK(dup2(i & 1 ? one : other, shared_fd) == shared_fd);
+    for (int i = 0; i < kRounds || atomic_load(&uses) < kRounds; ++i)
+        CHECK(dup2(i & 1 ? one : other, shared_fd) == shared_fd);
     CHECK(close(one) == 0 && close(other) == 0);
     atomic_store(&done, 1);
     return NULL;
@@ -64,6 +65,7 @@ static void* use(void* unused) {
     (void)unused;
     while (!atomic_load(&done)) {
         char byte = 'n';
+        atomic_fetch_add(&uses, 1);
         CHECK(pread(shared_fd, &byte, 1, 0) == 1 && (byte == 'x' || byte == 0));
     }
     return NULL;

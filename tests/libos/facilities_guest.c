@@ -24,26 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static int failures;
-static void check(int condition, const char* name) {
-    printf("%s %s\n", condition ? "ok" : "FAIL", name);
-    fflush(stdout);
-    if (!condition) ++failures;
-}
-#define CHILD(...)             \
-    ({                         \
-        pid_t child_ = fork(); \
-        if (child_ == 0) {     \
-            __VA_ARGS__;       \
-            _exit(0);          \
-        }                      \
-        child_;                \
-    })
-static int reap(pid_t child) {
-    int status = -1;
-    waitpid(child, &status, 0);
-    return status;
-}
+#include "check.h"
+
 static void nap(long milliseconds) {
     struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000};
     nanosleep(&time, NULL);

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -26,15 +27,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int failures;
-static void check(int condition, const char* name) {
-    printf("%s %s\n", condition ? "ok" : "FAIL", name);
-    fflush(stdout);
-    if (!condition) ++failures;
-}
-#define CHECK(condition) check((condition) != 0, #condition)
-/// The call fails with this error.
-#define FAILS(call, error) check((errno = 0, (call) == -1) && errno == (error), #call " fails with " #error)
+#include "check.h"
 
 static void put(const char* name, const char* text) {
     int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0644);
@@ -138,6 +131,21 @@ static void data(void) {
     struct iovec out[3] = {{"ab", 2}, {"", 0}, {"cde", 3}}, in[2] = {{back, 2}, {back + 100, 100}};
     CHECK(pwritev(fd, out, 3, 0) == 5);
     CHECK(preadv(fd, in, 2, 0) == 100 && memcmp(back, "ab", 2) == 0 && memcmp(back + 100, "cde", 3) == 0);
+    // Memory devices take positions and ignore them; pipes and eventfds do not.
+    const char* devices[] = {"/dev/zero", "/dev/null", "/dev/full", "/dev/urandom"};
+    for (int i = 0; i < 4; ++i) {
+        int device = open(devices[i], O_RDWR);
+        CHECK(pread(device, back, 10, 5) == (i == 1 ? 0 : 10) && lseek(device, 7, SEEK_SET) == 0);
+        CHECK(preadv(device, in, 1, 3) == (i == 1 ? 0 : 2) && posix_fadvise(device, 0, 0, POSIX_FADV_NORMAL) == 0);
+        if (i < 2) CHECK(pwrite(device, "x", 1, 1ll << 40) == 1);
+        CHECK(close(device) == 0);
+    }
+    int ends[2], event = eventfd(0, 0);
+    pipe(ends);
+    FAILS(pread(ends[0], back, 1, 0), ESPIPE);
+    FAILS(pwrite(event, back, 8, 0), ESPIPE);
+    CHECK(posix_fadvise(ends[0], 0, 0, POSIX_FADV_NORMAL) == ESPIPE);
+    close(ends[0]), close(ends[1]), close(event);
     int append = open("app", O_RDWR | O_CREAT | O_APPEND, 0600);
     write(append, "one", 3);
     lseek(append, 0, SEEK_SET);

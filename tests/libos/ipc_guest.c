@@ -30,12 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static int failures;
-static void check(int condition, const char* name) {
-    printf("%s %s\n", condition ? "ok" : "FAIL", name);
-    fflush(stdout);
-    if (!condition) ++failures;
-}
+#include "check.h"
 
 static void nap(long milliseconds) {
     struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000};
@@ -54,17 +49,6 @@ static void handle(int number, int flags) {
     sigaction(number, &action, NULL);
     caught = 0;
 }
-/// A child that runs `body` and ends; its number.
-#define CHILD(...)             \
-    ({                         \
-        pid_t child_ = fork(); \
-        if (child_ == 0) {     \
-            __VA_ARGS__;       \
-            _exit(0);          \
-        }                      \
-        child_;                \
-    })
-static void reap(pid_t child) { waitpid(child, NULL, 0); }
 
 static void pipes(void) {
     int fd[2];

@@ -24,12 +24,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-static int failures;
-static void check(int condition, const char* name) {
-    printf("%s %s\n", condition ? "ok" : "FAIL", name);
-    fflush(stdout);
-    if (!condition) ++failures;
-}
+#include "check.h"
 
 extern char** environ;
 static const char* self_path;
@@ -517,7 +512,7 @@ static void vforks(void) {
             waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 12)
             ++good;
     check(good == 20, "posix_spawn");
-    check(posix_spawn(&pid, "/nonexistent", NULL, NULL, arguments, environ) == ENOENT, "posix_spawn of nothing");
+    check(posix_spawn(&pid, "/no/such/program", NULL, NULL, arguments, environ) == ENOENT, "posix_spawn of nothing");
     check(fcntl(5, F_GETFD) == -1, "file actions stay in the child");
     check(system("exit 3") == 3 << 8, "system");
 }

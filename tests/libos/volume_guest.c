@@ -17,15 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int failures;
-static void check(int condition, const char* name) {
-    printf("%s %s\n", condition ? "ok" : "FAIL", name);
-    fflush(stdout);
-    if (!condition) ++failures;
-}
-#define CHECK(condition) check((condition) != 0, #condition)
-/// The call fails with this error.
-#define FAILS(call, error) check((errno = 0, (call) == -1) && errno == (error), #call " fails with " #error)
+#include "check.h"
 
 static struct stat status_of(const char* name) {
     struct stat status;

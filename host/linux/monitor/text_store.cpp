@@ -73,8 +73,14 @@ bool write_all(int file, const void* data, usize size) {
 std::string text_directory() {
     const char* cache = getenv("XDG_CACHE_HOME");
     if (cache != nullptr && cache[0] == '/') return std::string{cache} + "/postern/text";
+    // A home that does not exist (a service's is often /nonexistent) must not exist because of this, and nothing of
+    // root's may come to lie in the home of whoever called sudo.
     const char* home = getenv("HOME");
-    return home != nullptr && home[0] == '/' ? std::string{home} + "/.cache/postern/text" : std::string{};
+    struct stat status;
+    if (home != nullptr && home[0] == '/' && stat(home, &status) == 0 && S_ISDIR(status.st_mode) &&
+        status.st_uid == geteuid())
+        return std::string{home} + "/.cache/postern/text";
+    return geteuid() == 0 ? "/var/cache/postern/text" : std::string{};
 }
 
 TextStore::TextStore(std::string directory) : path_{std::move(directory)} {

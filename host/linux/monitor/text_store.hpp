@@ -20,7 +20,8 @@
 
 namespace postern::host {
 
-/// Where texts are kept: $XDG_CACHE_HOME/postern/text or ~/.cache/postern/text of the environment; "": nowhere.
+/// Where texts are kept: $XDG_CACHE_HOME/postern/text of the environment, or ~/.cache/postern/text if the user has a
+/// home directory of the user's own. Without one: root's are in /var/cache/postern/text, and others' are not kept ("").
 std::string text_directory();
 
 class TextStore {
