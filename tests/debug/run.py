@@ -25,7 +25,9 @@ class Outcome:
 
 def run(*words, options=()):
     command = [POSTERN, "run", "--timeout", "30", *options, "-v", os.path.dirname(GUEST), "--", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    # Directories of the caller's path may be out of the view, and then reports name what was looked for there.
+    environment = {**os.environ, "PATH": "/usr/local/bin:/usr/bin:/bin"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
