@@ -274,8 +274,8 @@ void add_run_options(CLI::App& app, Request& request) {
     app.add_flag("--wait-all", launch.wait_all,
                  "wait for children that the program leaves behind instead of ending them");
     app.add_flag(
-        "--no-cache", [&launch](i64) { launch.prepared_text = false; },
-        "neither use nor make prepared code in ~/.cache/postern");
+        "--no-cache", [&launch](i64) { launch.use_cache = false; },
+        "neither use nor keep in ~/.cache/postern what makes later starts faster");
     app.add_flag("--quiet", launch.quiet, "no report of refused names and missing system calls at the end");
     app.add_flag("--verbose", launch.verbose, "say more: fallbacks in use, all refused names");
 

@@ -20,16 +20,17 @@ std::string stats_json(const host::LaunchResult& result) {
         if (reached.find(name) == std::string::npos) reached += (reached.empty() ? "" : ", ") + name;
     }
     char text[1000];
-    snprintf(text, sizeof text,
-             "{\"status\": %d, \"timed_out\": %s, \"out_of_memory\": %s, \"system_calls\": %lu, \"gate_calls\": %lu, "
-             "\"host_calls\": %lu, \"traps\": %lu, \"patches\": %lu, \"monitor_requests\": %lu, \"peak_memory_bytes\": "
-             "%lu, \"wall_ns\": %lu, \"user_ns\": %lu, \"system_ns\": %lu, \"throttled_ns\": %lu, "
-             "\"memory_limit_bytes\": %lu, \"disk_limit_bytes\": %lu, \"process_limit\": %u, \"cpus\": %.10g, "
-             "\"limits_reached\": [%s]}\n",
-             result.status, result.timed_out ? "true" : "false", result.out_of_memory ? "true" : "false",
-             s.system_calls, s.gate_calls, s.host_calls, s.traps, s.patches, s.monitor_requests, s.peak_memory,
-             s.wall_ns, s.user_ns, s.system_ns, s.held_ns, s.memory_limit, s.disk_limit, s.process_limit, s.processors,
-             reached.c_str());
+    snprintf(
+        text, sizeof text,
+        "{\"status\": %d, \"timed_out\": %s, \"out_of_memory\": %s, \"system_calls\": %lu, \"gate_calls\": %lu, "
+        "\"host_calls\": %lu, \"traps\": %lu, \"patches\": %lu, \"monitor_requests\": %lu, \"answers_ahead\": %lu, "
+        "\"peak_memory_bytes\": %lu, \"wall_ns\": %lu, \"user_ns\": %lu, \"system_ns\": %lu, \"throttled_ns\": %lu, "
+        "\"memory_limit_bytes\": %lu, \"disk_limit_bytes\": %lu, \"process_limit\": %u, \"cpus\": %.10g, "
+        "\"limits_reached\": [%s]}\n",
+        result.status, result.timed_out ? "true" : "false", result.out_of_memory ? "true" : "false", s.system_calls,
+        s.gate_calls, s.host_calls, s.traps, s.patches, s.monitor_requests, s.answers_ahead, s.peak_memory, s.wall_ns,
+        s.user_ns, s.system_ns, s.held_ns, s.memory_limit, s.disk_limit, s.process_limit, s.processors,
+        reached.c_str());
     return text;
 }
 
@@ -47,8 +48,9 @@ std::string stats_text(const host::LaunchResult& result) {
     char text[600];
     snprintf(text, sizeof text,
              "postern: %lu system calls inside (%lu traps, %lu sites patched), %lu gate calls, %lu host calls, %lu "
-             "requests to the monitor\npostern: peak memory %s; %s of time, processor %s user and %s system\n",
-             s.system_calls, s.traps, s.patches, s.gate_calls, s.host_calls, s.monitor_requests,
+             "requests to the monitor (%lu more answered ahead)\npostern: peak memory %s; %s of time, processor %s "
+             "user and %s system\n",
+             s.system_calls, s.traps, s.patches, s.gate_calls, s.host_calls, s.monitor_requests, s.answers_ahead,
              size_text(s.peak_memory).c_str(), time_text(s.wall_ns).c_str(), time_text(s.user_ns).c_str(),
              time_text(s.system_ns).c_str());
     std::string held = throttle_text(s);

@@ -31,12 +31,13 @@ inline constexpr u64 kTimePageBase = 0x67f0'0000'0000ull;  ///< home of [vvar] a
 
 /// Descriptors of a fresh picoprocess. Those above 2 are closed or hidden by entry before any guest code runs.
 enum StartDescriptor : int {
-    kFdLibOs = 3,    ///< the library OS image, read-only
-    kFdArena = 4,    ///< memory file "memory:arena", read-write, sealed against shrinking and growing
-    kFdRequest = 5,  ///< memory file with request slots (protocol.hpp), read-write, sealed likewise
-    kFdNotice = 6,   ///< memory file written by the monitor only, read-only
-    kFdTrace = 7,    ///< where DkDebugStringPrint goes, write-only
-    kFdBoot = 8,     ///< SOCK_SEQPACKET to the monitor; carries the notification listener, then is closed
+    kFdLibOs = 3,      ///< the library OS image, read-only
+    kFdArena = 4,      ///< memory file "memory:arena", read-write, sealed against shrinking and growing
+    kFdRequest = 5,    ///< memory file with request slots (protocol.hpp), read-write, sealed likewise
+    kFdNotice = 6,     ///< memory file written by the monitor only, read-only
+    kFdTrace = 7,      ///< where DkDebugStringPrint goes, write-only
+    kFdBoot = 8,       ///< SOCK_SEQPACKET to the monitor; carries the notification listener, then is closed
+    kFdForeseen = 10,  ///< from here on, in the first picoprocess: what ForeseenAnswer names
 };
 
 }  // namespace postern::host

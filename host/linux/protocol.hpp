@@ -156,7 +156,49 @@ struct RequestHeader {
 inline constexpr u32 kHintCount = 32;
 inline constexpr u64 kSlotOffset = 4096;
 static_assert(sizeof(RequestHeader) <= kSlotOffset);
-inline constexpr u64 kRequestFileSize = kSlotOffset + u64{kSlotCount} * kSlotSize;
+
+/// A question that the monitor answered before it was asked: it remembers what earlier starts of the program asked
+/// (monitor/foresight.hpp). Only answers with `cache` are among these, so that they hold as long as the family lives.
+/// Behind the record come the question's name, the answer's text and the second one, each with a NUL.
+struct ForeseenAnswer {
+    u32 size;  ///< with the names, a multiple of 8
+    u32 used;  ///< set by who takes the answer. Advice
+    Ask ask;
+    u32 access, options;
+    u32 name_length;
+    u64 position;  ///< Slot::size of the question
+    gate::Err error;
+    u32 host_error;
+    i32 descriptor, second_descriptor;  ///< in the first picoprocess and those that it forks; -1: none
+    u32 text_length, second_length;
+    u32 reply_flags, reserved;
+    u64 value;
+    gate::Attributes attributes;
+};
+/// Behind the slots, written before the first picoprocess starts. A question's place is the first with its hash, from
+/// where the hash says on; 0 ends the search.
+struct ForeseenTable {
+    static constexpr u32 kMost = 512;     ///< answers
+    static constexpr u32 kPlaces = 1024;  ///< a power of two
+    u32 count;
+    u32 reserved;
+    struct Place {
+        u32 hash;    ///< not 0
+        u32 offset;  ///< of the answer, from the table's start
+        u32 number;  ///< of the answer, below kMost
+    } places[kPlaces];
+};
+inline constexpr u64 kForeseenOffset = kSlotOffset + u64{kSlotCount} * kSlotSize;
+inline constexpr u64 kForeseenSize = 512 << 10;
+inline constexpr u64 kRequestFileSize = kForeseenOffset + kForeseenSize;
+
+/// Never 0.
+inline u32 hash_of_question(Ask ask, u32 access, u32 options, u64 position, const char* name, usize length) {
+    u64 hash = 0xcbf29ce484222325ull ^ static_cast<u32>(ask) ^ u64 { access } << 8 ^ u64 { options } << 32 ^ position;
+    for (usize i = 0; i < length; ++i) hash = (hash ^ static_cast<u8>(name[i])) * 0x100000001b3ull;
+    hash ^= hash >> 29;
+    return static_cast<u32>(hash) == 0 ? 1 : static_cast<u32>(hash);
+}
 
 /// Written by the monitor, mapped read-only by picoprocesses.
 struct Notice {
@@ -170,8 +212,8 @@ inline constexpr u64 kNoticeFileSize = 8192;
 /// How the launcher describes a start to entry: argv[1] of the entry image, "key=value;" pairs:
 ///   v=<version>;cwd=<percent-encoded>;mem=<bytes>;pids=<n>;uid=<n>;gid=<n>;arena=<bytes>;opt=<percent-encoded>;
 ///   listen=<0|1>;landlock=<0|1>;tgkill=<scope|notify>;killable=<0|1>;patch=<0|1>;trace=<gate>;stats=<0|1>;
-///   cpus=<n> (show at most so many processors);huid=<n>;hgid=<n> (the host's numbers that are shown as uid and gid in
-///   attributes of open streams)
+///   ahead=1 (the descriptors of foreseen answers are there);cpus=<n> (show at most so many
+///   processors);huid=<n>;hgid=<n> (the host's numbers that are shown as uid and gid in attributes of open streams)
 /// Unknown keys are ignored, so that older entries accept newer launchers.
 ///
 /// The doorbell's result is the injected descriptor for requests that give one, else 0. When Slot::error is not ok no

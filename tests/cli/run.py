@@ -541,6 +541,7 @@ print(prepared, len(open('/proc/self/maps').readlines()) < 120)
         sh("ls; cat /dev/null; rm -f x; mkdir -p x; mv x y; ln -s x z; touch x", env=self.env, cwd="/")
         before = {name: os.stat(self.texts + "/" + name).st_mtime_ns for name in os.listdir(self.texts)}
         attack = ("cd {0}/deep; ls cache/postern; cat cache/postern/text/index; echo x > cache/postern/text/index;"
+                  "echo x > cache/postern/starts/x; mkdir -p cache/postern/starts; mv cache/postern cache/x;"
                   "rm -rf cache/postern; mkdir -p cache/postern/text; mv cache moved; mv {0}/deep {0}/moved;"
                   "ln -s cache link; ls link/postern; ls moved {0}/moved; touch {0}/ok")
         for where in (self.home, "/mnt/home"):
@@ -552,6 +553,45 @@ print(prepared, len(open('/proc/self/maps').readlines()) < 120)
         after = {name: os.stat(self.texts + "/" + name).st_mtime_ns for name in os.listdir(self.texts)}
         self.assertEqual(before, after)
         self.assertLessEqual(self.traps(), 3)
+
+    def asked(self, *program):
+        """Questions that the monitor was asked, and those that it had answered ahead."""
+        outcome = run("--quiet", "--stats=json", "--", *program, env=self.env)
+        self.expect(outcome, 0)
+        stats = json.loads(outcome.err.strip().splitlines()[-1])
+        return stats["monitor_requests"], stats["answers_ahead"], outcome.out
+
+    def test_third_start_asks_no_more(self):
+        program = ("/usr/bin/python3", "-c", "import json")
+        first = self.asked(*program)
+        self.asked(*program)
+        self.assertGreater(first[0], 30)
+        self.assertEqual(first[1], 0)
+        later = self.asked(*program)
+        self.assertLessEqual(later[0], first[0] // 10)
+        self.assertGreater(later[1], 20)
+        # Other operands: what they have in common.
+        self.assertGreater(self.asked("/usr/bin/python3", "-c", "import csv")[1], 20)
+        self.assertGreater(self.asked("/usr/bin/python3", "-c", "import csv")[0], 5)
+
+    def test_children_and_threads_share_what_was_foreseen(self):
+        script = ("for i in 1 2 3 4 5 6; do (/usr/bin/perl -e 'use POSIX; print 1'; cat /usr/share/common-licenses/BSD | wc -l) & done;"
+                  "wait; /usr/bin/perl -e 'use POSIX; print 2'")
+        outs = [sorted(self.asked("/bin/bash", "-c", script)[2]) for _ in range(5)]
+        self.assertEqual(outs, [outs[0]] * 5)
+        self.assertEqual("".join(outs[0]).strip(), "1" * 6 + "2" * 7 + "6" * 6)
+        script = ("import threading\n"
+                  "names = ['/usr/share/common-licenses/' + n for n in ('BSD', 'GPL-2', 'GPL-3', 'Artistic')]\n"
+                  "sizes = set()\n"
+                  "work = lambda: sizes.add(tuple(len(open(n, 'rb').read()) for n in names))\n"
+                  "threads = [threading.Thread(target=work) for _ in range(8)]\n"
+                  "[t.start() for t in threads]; [t.join() for t in threads]; print(len(sizes))\n")
+        for _ in range(5):
+            self.assertEqual(self.asked("/usr/bin/python3", "-c", script)[2], "1\n")
+
+    def test_refusals_are_reported_each_time(self):
+        for _ in range(4):
+            self.assertRegex(sh("cat /etc/shadow /var/log", env=self.env).err, r"refused:\n  /etc/shadow .*\n  /var/log  ")
 
     def test_homes_that_are_not_there_or_foreign(self):
         foreign = self.home + "/foreign"

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "gate/abi.hpp"
+#include "tests/monitor/no_family.hpp"
 #include "tests/monitor/tree.hpp"
 
 namespace postern::host {
@@ -18,7 +19,7 @@ namespace {
 using gate::Err;
 using gate::StreamType;
 
-class NoFamily : public Family {
+class SmallFamily final : public NoFamily {
 public:
     Result<int, Err> create_process(const std::string& program, const std::vector<std::string>& arguments,
                                     const Fd (&)[3]) override {
@@ -90,7 +91,7 @@ protected:
 
     Tree tree_;
     Table table_;
-    NoFamily family_;
+    SmallFamily family_;
     std::unique_ptr<Names> names_;
     std::unique_ptr<Requests> requests_;
 };

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "gate/abi.hpp"
-#include "host/linux/monitor/requests.hpp"
+#include "tests/monitor/no_family.hpp"
 #include "tests/monitor/tree.hpp"
 
 namespace postern::host {
@@ -15,17 +15,6 @@ namespace {
 
 using gate::Err;
 using gate::StreamType;
-
-class NoFamily : public Family {
-public:
-    Result<int, Err> create_process(const std::string&, const std::vector<std::string>&, const Fd (&)[3]) override {
-        return Failure{Err::unsupported};
-    }
-    Fd standard_stream(int) override { return Fd{}; }
-    Result<u32, Err> exit_code(int) override { return Failure{Err::not_found}; }
-    gate::Err add_usage(int, gate::MembersUsage&) override { return gate::Err::ok; }
-    void log(LogKind, std::string_view) override {}
-};
 
 struct Listed {
     std::string name, target;

@@ -62,6 +62,7 @@ constexpr NumberKey kNumbers[] = {
     {"killable", &Config::killable_receive, nullptr},
     {"patch", &Config::patch, nullptr},
     {"stats", &Config::stats, nullptr},
+    {"ahead", &Config::ahead, nullptr},
     {"cpus", &Config::processors, nullptr},
 };
 

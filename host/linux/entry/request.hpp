@@ -22,12 +22,14 @@ public:
     bool name(std::string_view text);
     /// Goes behind the name.
     bool second(std::string_view text);
-    /// Rings and waits for the answer.
+    /// Rings and waits for the answer, unless it is there already.
     gate::Err ring();
     /// What the monitor gave; -1: nothing.
     i32 descriptor() const { return static_cast<i32>(result_); }
 
 private:
+    bool answered_ahead();
+
     Slot* slot_;
     u32 index_;
     long result_ = 0;

@@ -54,6 +54,7 @@ void map_shared_files() {
     g_process.notice = reinterpret_cast<const volatile Notice*>(kNoticeBase);
     g_process.arena_descriptor = kFdArena;
     g_process.trace_descriptor = kFdTrace;
+    if (g_config.ahead != 0) memset(g_process.foreseen_files, 0xff, sizeof g_process.foreseen_files);
 }
 
 /// The first stack with the first thread's control, and its handlers' stack with the tables: two mappings, and between

@@ -28,6 +28,7 @@ struct Config {
     u32 trace_gate = 0;
     u32 processors = 0;  ///< as many at most are shown; 0: all that there are
     u32 stats = 0;       ///< 1: somebody reads the counters in RequestHeader
+    u32 ahead = 0;       ///< 1: the descriptors of foreseen answers are open
     char options[8192] = "";
 };
 extern Config g_config;
@@ -46,6 +47,8 @@ struct ProcessState {
     bool signal_scope;
     i32 arena_descriptor;
     i32 trace_descriptor;  ///< -1: none
+    /// Foreseen answers whose descriptors are still to be had here. Forked picoprocesses have copies of both.
+    u64 foreseen_files[ForeseenTable::kMost / 64];
 };
 extern ProcessState g_process;
 

@@ -86,8 +86,8 @@ struct LaunchOptions {
     u32 process_limit = 512;            ///< processes and threads of the family together
     bool wait_all = false;              ///< wait for children that the program leaves behind instead of ending them
     u32 user_id = ~0u, group_id = ~0u;  ///< what the program sees as its own; ~0: the caller's
-    bool prepared_text = true;          ///< keep machine code whose system calls need not trap in the user's cache
-    bool stats = false;                 ///< fill in LaunchResult::stats beyond what is free of cost
+    bool use_cache = true;  ///< keep in the user's cache what makes later starts faster, and use what is there
+    bool stats = false;     ///< fill in LaunchResult::stats beyond what is free of cost
 
     // Tests and odd installations.
     std::string libexec;     ///< directory of `entry` and `libos`; "": ../libexec/postern of this program
@@ -104,6 +104,7 @@ struct LaunchStats {
     u64 system_calls = 0, gate_calls = 0, host_calls = 0;
     u64 traps = 0, patches = 0;
     u64 monitor_requests = 0;  ///< doorbells answered
+    u64 answers_ahead = 0;     ///< questions that need not be asked, because starts like this one asked them before
     u64 peak_memory = 0;       ///< bytes, of the family
     u64 wall_ns = 0, user_ns = 0, system_ns = 0;
     u64 memory_limit = 0, disk_limit = 0;  ///< what was in force

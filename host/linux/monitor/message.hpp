@@ -11,7 +11,7 @@
 
 namespace postern::host {
 
-inline constexpr usize kMessageDescriptors = 16;  ///< most that one message carries
+inline constexpr usize kMessageDescriptors = 250;  ///< most that one message carries
 
 /// Bytes sent, or -1 with errno. Never raises SIGPIPE.
 ssize_t send_message(int socket, std::span<iovec> parts, std::span<const int> descriptors);

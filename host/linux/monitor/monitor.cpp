@@ -65,15 +65,12 @@ Result<LaunchResult, LaunchError> Monitor::run() {
         failed_ = true;
         error_ = launch_error(125, "cannot receive signals: %s", strerror(errno));
     } else {
-        names_ = std::make_unique<Names>(view_.table(), fallback("openat2"));
-        const bool prepares = options_.prepared_text && !fallback("patch");
-        texts_ = std::make_unique<TextStore>(prepares ? text_directory() : std::string{});
-        requests_ = std::make_unique<Requests>(*names_, *this, memory_limit_, texts_.get());
         memory_poll_ = started_ + 20 * kMillisecond;
         loop();
     }
     finish();
-    while (texts_ && texts_->has_work()) texts_->build();
+    if (!failed_) result_.stats.answers_ahead = foresight_->keep(foreseen());
+    while (texts_->has_work()) texts_->build();
     if (failed_) return Failure{error_};
     return std::move(result_);
 }

@@ -10,6 +10,7 @@
 #include <memory>
 #include <set>
 
+#include "host/linux/monitor/foresight.hpp"
 #include "host/linux/monitor/relay.hpp"
 #include "host/linux/monitor/requests.hpp"
 #include "host/linux/monitor/spawn.hpp"
@@ -52,8 +53,10 @@ private:
 
     // Start (start.cpp).
     Result<void, LaunchError> start();
-    std::string config_text(const std::string& program) const;
+    std::string config_text(const std::string& program, bool ahead) const;
     std::string library_options(const std::string& program) const;
+    void make_requests();
+    ForeseenTable& foreseen() { return *reinterpret_cast<ForeseenTable*>(request_memory_ + kForeseenOffset); }
     Result<Fd, LaunchError> open_image(const std::string& given, const char* name) const;
     bool fallback(std::string_view name) const;
 
@@ -107,6 +110,7 @@ private:
     std::unique_ptr<Names> names_;
     std::unique_ptr<TextStore> texts_;
     std::unique_ptr<Requests> requests_;
+    std::unique_ptr<Foresight> foresight_;
     Throttle throttle_;
     Terminal terminal_;
     Streams streams_;  ///< after it: relays end before the terminal is restored

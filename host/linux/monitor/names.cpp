@@ -55,7 +55,8 @@ void Names::set_in_worker() {
 Names::State& Names::state(const Route& route) { return states_[static_cast<usize>(&route - table_.all().data())]; }
 
 void Names::note_refusal(std::string_view name, const Route* rule) {
-    if (refusals_.size() >= kMaxRefused || in_worker_) return;
+    refused_ = true;
+    if (refusals_.size() >= kMaxRefused || in_worker_ || quiet_) return;
     for (const Refusal& refusal : refusals_) {
         if (refusal.name == name) return;
     }

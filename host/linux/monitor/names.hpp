@@ -94,6 +94,10 @@ public:
     static constexpr usize kMaxRefused = 256;
     const std::vector<Refusal>& refusals() const { return refusals_; }
     void note_refusal(std::string_view name, const core::Route* rule);
+    /// Has a rule, or the lack of one, refused something since the last asking?
+    bool take_refused() { return std::exchange(refused_, false); }
+    /// Nobody asked for what is looked up meanwhile: refusals are not kept for the report.
+    void keep_refusals_quiet(bool yes) { quiet_ = yes; }
 
     core::RouteTable& table() { return table_; }
 
@@ -131,6 +135,7 @@ private:
     bool reading_ = false;
     bool crossing_ = false;  ///< mounts below a route's own may be entered
     bool needs_worker_ = false;
+    bool refused_ = false, quiet_ = false;
     gate::Err worker() { return needs_worker_ = true, gate::Err::busy; }
     int self_descriptors_;
 };

@@ -131,6 +131,7 @@ void Monitor::doorbell(int listener, const seccomp_notif& notification) {
     if (!good) return deliver(listener, notification.id, index, 0, Reply::failure(Err::bad_argument));
     Reply reply = requests_->serve(request);
     if (reply.later) return start_worker(listener, notification.id, index, request);
+    foresight_->note(request, reply);
     deliver(listener, notification.id, index, request.sequence, std::move(reply));
 }
 

@@ -203,6 +203,7 @@ void Requests::note_read_only(const Place& place) {
 
 Reply Requests::serve(const Request& request) {
     names_.take_needs_worker();
+    names_.take_refused();
     names_.begin();
     names_.will_read(false);
     Reply reply;
@@ -239,6 +240,7 @@ Reply Requests::serve(const Request& request) {
         case Ask::none: reply.error = Err::bad_argument; break;
         case Ask::random: reply.error = Err::unsupported; break;
     }
+    reply.refused = names_.take_refused();
     if (!names_.lasting()) reply.cache = 0;
     if (reply.cache == 0) reply.flags &= ~u32{kReplyBare};
     if (names_.take_needs_worker() && !names_.in_worker()) {

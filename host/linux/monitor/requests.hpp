@@ -36,7 +36,8 @@ struct Reply {
     std::string text;    ///< canonical name, or records of a listing
     std::string second;  ///< link target
     Fd first_fd, second_fd;
-    bool later = false;  ///< must be served in a worker
+    bool later = false;    ///< must be served in a worker
+    bool refused = false;  ///< a rule's doing, to be reported at the end
 
     static Reply failure(gate::Err error, int host_error = 0) {
         Reply reply;

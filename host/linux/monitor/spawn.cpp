@@ -44,13 +44,15 @@ namespace {
 
 constexpr usize kSpawnText = 120 << 10;
 constexpr usize kMaxPointers = 4096;
-constexpr int kHighDescriptor = 64;  ///< sources of start descriptors are kept above the targets
+constexpr int kHighDescriptor = 320;  ///< sources of start descriptors are kept above the targets
+static_assert(kFdForeseen + kMessageDescriptors <= kHighDescriptor);
 
 struct SpawnRequest {
     u32 argument_count;  ///< strings that follow; 0: only the second argument follows, the rest is known
     u32 environment_count;
     u32 descriptors;  ///< bit i: what becomes descriptor i is sent along, in order; bit kFdBoot + 1: the image
     u32 answer;       ///< 0: nobody waits for the process number
+    u32 foreseen;     ///< so many descriptors follow in a message of their own
 };
 constexpr usize kSpawnDescriptors = kFdBoot + 2;
 static_assert(kSpawnDescriptors <= kMessageDescriptors);
@@ -63,6 +65,8 @@ struct Child {
     const char* const* environment;
     int monitor_id;
     u32 failed_step, failed_error;  ///< of the keeper's own preparation
+    int foreseen[kMessageDescriptors];
+    usize foreseen_count;
 };
 
 [[noreturn]] void give_up(int boot, u32 step, u32 error) {
@@ -142,8 +146,13 @@ int run_child(void* argument) {
     }
     constexpr int kEntry = kFdBoot + 1;
     if (dup3(child.descriptors[kEntry], kEntry, O_CLOEXEC) < 0) give_up(kFdBoot, StartStep::descriptors, errno);
-    if (syscall(SYS_close_range, kEntry + 1, ~0u, 0) != 0) {
-        for (int fd = kEntry + 1; fd < 65536; ++fd) close(fd);
+    static_assert(kEntry + 1 == kFdForeseen);
+    int unused = kFdForeseen;
+    for (usize i = 0; i < child.foreseen_count; ++i, ++unused) {
+        if (dup2(child.foreseen[i], unused) < 0) give_up(kFdBoot, StartStep::descriptors, errno);
+    }
+    if (syscall(SYS_close_range, unused, ~0u, 0) != 0) {
+        for (int fd = unused; fd < 65536; ++fd) close(fd);
     }
     sigset_t none;
     sigemptyset(&none);
@@ -164,6 +173,17 @@ bool send_request(int socket, const SpawnRequest& request, std::string_view text
     iovec parts[2] = {{const_cast<SpawnRequest*>(&request), sizeof request},
                       {const_cast<char*>(text.data()), text.size()}};
     return send_message(socket, parts, {descriptors, count}) >= 0;
+}
+
+void receive_foreseen(int control, Child& child) {
+    char byte;
+    iovec part{&byte, 1};
+    if (receive_message(control, {&part, 1}, child.foreseen, child.foreseen_count, 0) <= 0) return;
+    for (usize i = 0; i < child.foreseen_count; ++i) {
+        int low = child.foreseen[i];
+        child.foreseen[i] = fcntl(low, F_DUPFD_CLOEXEC, kHighDescriptor);
+        close(low);
+    }
 }
 
 }  // namespace
@@ -205,6 +225,7 @@ void Keeper::run(const KeeperOptions& options, int monitor, int control, int mon
                 next.descriptors[i] = fcntl(given[used++], F_DUPFD_CLOEXEC, kHighDescriptor);
         }
         for (usize i = 0; i < count; ++i) close(given[i]);
+        if (request.foreseen != 0) receive_foreseen(control, next);
         if (first) {
             options.arguments[1] = text;
             next.arguments = options.arguments;
@@ -227,6 +248,7 @@ void Keeper::run(const KeeperOptions& options, int monitor, int control, int mon
         // The monitor must see when the picoprocess's own end of the boot socket is gone.
         close(next.descriptors[kFdBoot]);
         next.descriptors[kFdBoot] = -1;
+        for (usize i = 0; i < next.foreseen_count; ++i) close(next.foreseen[i]);
         if (first) {
             memcpy(child.descriptors, next.descriptors, sizeof child.descriptors);
             first = false;
@@ -267,9 +289,18 @@ Result<void, LaunchError> Keeper::start(const KeeperOptions& options) {
     return {};
 }
 
-Result<void, LaunchError> Keeper::spawn_first(const std::string& config, const int (&descriptors)[kFdBoot + 2]) {
-    SpawnRequest request{0, 0, (1u << kSpawnDescriptors) - 1, 0};
-    if (!send_request(control_.get(), request, config, descriptors, kSpawnDescriptors)) {
+Result<void, LaunchError> Keeper::spawn_first(const std::string& config, const int (&descriptors)[kFdBoot + 2],
+                                              const std::vector<Fd>& foreseen) {
+    SpawnRequest request{0, 0, (1u << kSpawnDescriptors) - 1, 0, static_cast<u32>(foreseen.size())};
+    bool sent = send_request(control_.get(), request, config, descriptors, kSpawnDescriptors);
+    if (sent && !foreseen.empty()) {
+        int numbers[kMessageDescriptors];
+        for (usize i = 0; i < foreseen.size(); ++i) numbers[i] = foreseen[i].get();
+        char byte = 0;
+        iovec part{&byte, 1};
+        sent = send_message(control_.get(), {&part, 1}, {numbers, foreseen.size()}) >= 0;
+    }
+    if (!sent) {
         return Failure{launch_error(125, "cannot start the picoprocess: %s", strerror(errno))};
     }
     return {};
@@ -285,7 +316,7 @@ Result<int, gate::Err> Keeper::spawn(const std::vector<std::string>& arguments,
     if (text.size() > kSpawnText || arguments.size() + environment.size() + 2 > kMaxPointers) {
         return Failure{gate::Err::too_big};
     }
-    SpawnRequest request{static_cast<u32>(arguments.size()), static_cast<u32>(environment.size()), 1u << kFdBoot, 1};
+    SpawnRequest request{static_cast<u32>(arguments.size()), static_cast<u32>(environment.size()), 1u << kFdBoot, 1, 0};
     int given[4];
     usize count = 0;
     for (u32 i = 0; i < 3; ++i) {

@@ -123,7 +123,7 @@ std::string Monitor::library_options(const std::string& program) const {
     return out;
 }
 
-std::string Monitor::config_text(const std::string& program) const {
+std::string Monitor::config_text(const std::string& program, bool ahead) const {
     u32 user = options_.user_id == ~0u ? getuid() : options_.user_id;
     u32 group = options_.group_id == ~0u ? getgid() : options_.group_id;
     char numbers[400];
@@ -135,11 +135,23 @@ std::string Monitor::config_text(const std::string& program) const {
     std::string text = numbers;
     if (fallback("patch")) text += "patch=0;";
     if (options_.stats) text += "stats=1;";
+    if (ahead) text += "ahead=1;";
     if (throttle_.shown() != 0) text += "cpus=" + std::to_string(throttle_.shown()) + ";";
     if (options_.trace == TraceKind::gate) text += "trace=gate;";
     text += "cwd=" + percent_encode(view_.working_directory()) + ";";
     text += "opt=" + percent_encode(library_options(program)) + ";";
     return text;
+}
+
+void Monitor::make_requests() {
+    const std::string cache = options_.use_cache ? cache_directory() : std::string{};
+    auto below = [&](const char* name) { return cache.empty() ? cache : cache + name; };
+    names_ = std::make_unique<Names>(view_.table(), fallback("openat2"));
+    texts_ = std::make_unique<TextStore>(fallback("patch") ? std::string{} : below("/text"));
+    requests_ = std::make_unique<Requests>(*names_, *this, memory_limit_, texts_.get());
+    // What tests put in the library OS's place asks for what it tests.
+    foresight_ = std::make_unique<Foresight>(options_.libos_path.empty() ? below("/starts") : std::string{},
+                                             start_key(options_));
 }
 
 Result<void, LaunchError> Monitor::start() {
@@ -202,14 +214,20 @@ Result<void, LaunchError> Monitor::start() {
     Fd theirs{boot[1]};
 
     // One argument of a program is at most 128 KiB on Linux, and entry keeps its own copy in less.
-    std::string config = config_text({});
+    make_requests();
+    std::vector<Fd> foreseen_files;
+    // Descriptors that nobody may need must not be missing elsewhere.
+    rlimit64 most;
+    if (prlimit64(0, RLIMIT_NOFILE, nullptr, &most) == 0 && most.rlim_max >= 1024)
+        foresight_->answer(*requests_, *names_, foreseen(), foreseen_files);
+    std::string config = config_text({}, !foreseen_files.empty());
     if (config.size() >= kMaxConfig)
         return Failure{launch_error(125, "the view is too large to describe; use fewer -v options")};
     int descriptors[] = {streams_.source(0), streams_.source(1),     streams_.source(2), libos.get(),  arena_.get(),
                          requests.get(),     notice.read_only.get(), streams_.source(3), theirs.get(), entry.get()};
     static_assert(kFdBoot == 8);
     terminal_.raw();
-    TRY(keeper_.spawn_first(config, descriptors));
+    TRY(keeper_.spawn_first(config, descriptors, foreseen_files));
     used_ = 1;
     return {};
 }
@@ -220,7 +238,7 @@ Result<int, gate::Err> Monitor::create_process(const std::string& program, const
     int boot[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, boot) != 0) return Failure{gate::Err::no_quota};
     Fd ours{boot[0]}, theirs{boot[1]};
-    std::vector<std::string> all{"postern", config_text(program)};
+    std::vector<std::string> all{"postern", config_text(program, false)};
     all.insert(all.end(), arguments.begin(), arguments.end());
     int process = TRY(keeper_.spawn(all, options_.environment, theirs.get(), streams));
     throttle_.started(process);

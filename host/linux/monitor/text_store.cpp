@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host/linux/monitor/text_store.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/file.h>
 
 #include <algorithm>
@@ -31,75 +29,14 @@ bool read_boot(char (&boot)[40]) {
     return file.valid() && read(file.get(), boot, sizeof boot - 1) > 0;
 }
 
-u64 sum_of(const void* data, usize size) {
-    const u8* at = static_cast<const u8*>(data);
-    u64 sum = 0xcbf29ce484222325ull;
-    for (usize i = 0; i + 8 <= size; i += 8) {
-        u64 word;
-        memcpy(&word, at + i, 8);
-        sum = (sum ^ word) * 0x100000001b3ull;
-        sum ^= sum >> 32;
-    }
-    return sum;
-}
-
 u64 nanoseconds(const timespec& time) {
     return static_cast<u64>(time.tv_sec) * 1'000'000'000 + static_cast<u64>(time.tv_nsec);
 }
 
-bool own(const struct stat& status, mode_t type) {
-    return (status.st_mode & S_IFMT) == type && status.st_uid == geteuid() && (status.st_mode & 022) == 0;
-}
-
-/// A member of the directory, for reading; not valid when it is foreign.
-Fd open_member(int directory, const char* name, struct stat& status) {
-    Fd file{openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)};
-    if (!file.valid() || fstat(file.get(), &status) != 0 || !own(status, S_IFREG)) return {};
-    return file;
-}
-
-bool write_all(int file, const void* data, usize size) {
-    const char* at = static_cast<const char*>(data);
-    while (size != 0) {
-        ssize_t written = write(file, at, size);
-        if (written <= 0) return false;
-        at += written, size -= static_cast<usize>(written);
-    }
-    return true;
-}
-
 }  // namespace
 
-std::string text_directory() {
-    const char* cache = getenv("XDG_CACHE_HOME");
-    if (cache != nullptr && cache[0] == '/') return std::string{cache} + "/postern/text";
-    // A home that does not exist (a service's is often /nonexistent) must not exist because of this, and nothing of
-    // root's may come to lie in the home of whoever called sudo.
-    const char* home = getenv("HOME");
-    struct stat status;
-    if (home != nullptr && home[0] == '/' && stat(home, &status) == 0 && S_ISDIR(status.st_mode) &&
-        status.st_uid == geteuid())
-        return std::string{home} + "/.cache/postern/text";
-    return geteuid() == 0 ? "/var/cache/postern/text" : std::string{};
-}
-
-TextStore::TextStore(std::string directory) : path_{std::move(directory)} {
-    if (open_directory(false)) read_index(directory_.get(), records_);
-}
-
-bool TextStore::open_directory(bool create) {
-    if (directory_.valid()) return true;
-    if (path_.empty()) return false;
-    if (create) {
-        for (usize slash = path_.find('/', 1); slash != std::string::npos; slash = path_.find('/', slash + 1))
-            mkdir(path_.substr(0, slash).c_str(), 0700);
-        mkdir(path_.c_str(), 0700);
-    }
-    Fd directory{::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)};
-    struct stat status;
-    if (!directory.valid() || fstat(directory.get(), &status) != 0 || !own(status, S_IFDIR)) return false;
-    directory_ = std::move(directory);
-    return true;
+TextStore::TextStore(std::string directory) : directory_{std::move(directory)} {
+    if (directory_.open(false)) read_index(records_);
 }
 
 TextStore::Identity TextStore::identity(const struct stat& status) {
@@ -107,10 +44,10 @@ TextStore::Identity TextStore::identity(const struct stat& status) {
             nanoseconds(status.st_ctim)};
 }
 
-void TextStore::read_index(int directory, std::vector<Record>& records) {
+void TextStore::read_index(std::vector<Record>& records) const {
     records.clear();
     struct stat status;
-    Fd file = open_member(directory, "index", status);
+    Fd file = directory_.member("index", status);
     Header header;
     char boot[40];
     if (!file.valid() || read(file.get(), &header, sizeof header) != sizeof header || header.magic != kMagic ||
@@ -126,14 +63,8 @@ void TextStore::read_index(int directory, std::vector<Record>& records) {
 bool TextStore::write_index() {
     Header header{kMagic, records_.size(), sum_of(records_.data(), records_.size() * sizeof(Record)), {}};
     if (!read_boot(header.boot)) return false;
-    char name[40];
-    snprintf(name, sizeof name, "index.%d", getpid());
-    Fd file{openat(directory_.get(), name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)};
-    bool good = file.valid() && write_all(file.get(), &header, sizeof header) &&
-                write_all(file.get(), records_.data(), records_.size() * sizeof(Record)) &&
-                renameat(directory_.get(), name, directory_.get(), "index") == 0;
-    if (!good) unlinkat(directory_.get(), name, 0);
-    return good;
+    const iovec parts[2] = {{&header, sizeof header}, {records_.data(), records_.size() * sizeof(Record)}};
+    return directory_.replace("index", parts);
 }
 
 std::vector<TextStore::Record>::iterator TextStore::record(const struct stat& status) {
@@ -146,7 +77,7 @@ TextStore::Answer TextStore::open(const struct stat& file, gate::PreparedText& t
     if (known == records_.end()) return Answer::unknown;
     if (known->text.size == 0) return Answer::nothing;
     struct stat status;
-    Fd member = open_member(directory_.get(), std::to_string(known->name).c_str(), status);
+    Fd member = directory_.member(std::to_string(known->name).c_str(), status);
     if (!member.valid() || identity(status) != known->image) {
         records_.erase(known);  // foreign or changed: not believed, and made anew
         return Answer::unknown;
@@ -157,7 +88,7 @@ TextStore::Answer TextStore::open(const struct stat& file, gate::PreparedText& t
 }
 
 void TextStore::want(int file, const struct stat& status) {
-    if (path_.empty() || wanted_.size() >= kMostWanted || record(status) != records_.end()) return;
+    if (directory_.exists_nowhere() || wanted_.size() >= kMostWanted || record(status) != records_.end()) return;
     for (const Wanted& other : wanted_)
         if (identity(other.status) == identity(status)) return;
     Fd copy{fcntl(file, F_DUPFD_CLOEXEC, 0)};
@@ -178,21 +109,11 @@ bool TextStore::write_image(const std::vector<u8>& image, Record& record) {
 
 /// What no record names is of an earlier start of the machine, or of a run that was killed at this work.
 void TextStore::remove_unknown() {
-    int listing = openat(directory_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR* members = listing >= 0 ? fdopendir(listing) : nullptr;
-    if (members == nullptr) {
-        if (listing >= 0) close(listing);
-        return;
-    }
-    std::vector<std::string> unknown;
-    while (const dirent* member = readdir(members)) {
-        std::string name = member->d_name;
-        bool known = name == "." || name == ".." || name == "index";
+    for (const std::string& name : directory_.members()) {
+        bool known = name == "index";
         for (const Record& record : records_) known = known || std::to_string(record.name) == name;
-        if (!known) unknown.push_back(std::move(name));
+        if (!known) directory_.remove(name);
     }
-    closedir(members);
-    for (const std::string& name : unknown) unlinkat(directory_.get(), name.c_str(), 0);
 }
 
 void TextStore::build() {
@@ -204,9 +125,9 @@ void TextStore::build() {
     // Has it changed while it was read?
     struct stat after;
     if (fstat(wanted.file.get(), &after) != 0 || identity(after) != identity(wanted.status)) return;
-    if (!open_directory(true) || flock(directory_.get(), LOCK_EX | LOCK_NB) != 0) return;
+    if (!directory_.open(true) || flock(directory_.get(), LOCK_EX | LOCK_NB) != 0) return;
     // Others may have added to the index meanwhile.
-    read_index(directory_.get(), records_);
+    read_index(records_);
     Record fresh{identity(wanted.status), {}, 1, built.text};
     u64 bytes = built.image.size();
     std::erase_if(records_, [&](const Record& record) {

@@ -16,13 +16,9 @@
 #include <vector>
 
 #include "gate/types.hpp"
-#include "host/linux/monitor/sys.hpp"
+#include "host/linux/monitor/cache_directory.hpp"
 
 namespace postern::host {
-
-/// Where texts are kept: $XDG_CACHE_HOME/postern/text of the environment, or ~/.cache/postern/text if the user has a
-/// home directory of the user's own. Without one: root's are in /var/cache/postern/text, and others' are not kept ("").
-std::string text_directory();
 
 class TextStore {
 public:
@@ -56,14 +52,12 @@ private:
     };
     static Identity identity(const struct stat& status);
     std::vector<Record>::iterator record(const struct stat& status);
-    bool open_directory(bool create);
-    static void read_index(int directory, std::vector<Record>& records);
+    void read_index(std::vector<Record>& records) const;
     bool write_index();
     void remove_unknown();
     bool write_image(const std::vector<u8>& image, Record& record);
 
-    std::string path_;
-    Fd directory_;
+    CacheDirectory directory_;
     std::vector<Record> records_;
     std::deque<Wanted> wanted_;
 };

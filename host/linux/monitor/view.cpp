@@ -7,9 +7,9 @@
 
 #include <algorithm>
 
+#include "host/linux/monitor/cache_directory.hpp"
 #include "host/linux/monitor/names.hpp"
 #include "host/linux/monitor/sys.hpp"
-#include "host/linux/monitor/text_store.hpp"
 
 namespace postern::host {
 
@@ -321,7 +321,7 @@ Result<View, LaunchError> compile_view(const ViewOptions& options) {
     std::reverse(volumes.begin(), volumes.end());
     std::stable_sort(volumes.begin(), volumes.end(),
                      [](const Volume* a, const Volume* b) { return a->destination.size() > b->destination.size(); });
-    std::string own = real_path(text_directory());
+    std::string own = real_path(cache_directory());
     auto hide = [&](const std::string& source, const std::string& destination, const std::string& origin) {
         return own.empty() || hide_below(out, own, real_path(source), destination, origin);
     };

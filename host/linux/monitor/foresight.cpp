@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host/linux/monitor/foresight.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "host/linux/monitor/message.hpp"
+
+namespace postern::host {
+
+using gate::Err;
+
+namespace {
+
+constexpr u64 kMagic = 0x317365746e6f2d70;
+constexpr usize kLongestName = 512;
+constexpr usize kMostBytes = 128 << 10;  ///< of a kept file
+constexpr u32 kMostListings = 64;        ///< they cost the most, and answer for names that nobody may ask for
+constexpr usize kMostDescriptors = kMessageDescriptors;
+constexpr usize kMostMembers = 256;
+// A question that was asked once may be asked again; one that was asked twice is answered ahead, until two starts do
+// not ask it.
+constexpr u32 kExpected = 2, kCertain = 3;
+
+struct Header {
+    u64 magic, count, sum;
+};
+struct Record {
+    u32 ask, access, options, score;
+    u64 position;
+    u32 name_length, reserved;
+};
+constexpr usize padded(usize length) { return (length + 7) & ~usize{7}; }
+
+bool may_be_foreseen(Ask ask, u32 access, usize name_length) {
+    if (name_length == 0 || name_length > kLongestName) return false;
+    return ask == Ask::attributes || ask == Ask::tree || (ask == Ask::open && access == gate::kAccessRead);
+}
+
+void put_names(char* to, const Request& request, const Reply& reply) {
+    for (std::string_view text : {request.name(), std::string_view{reply.text}, std::string_view{reply.second}}) {
+        memcpy(to, text.data(), text.size());
+        to[text.size()] = 0;
+        to += text.size() + 1;
+    }
+}
+
+}  // namespace
+
+u64 start_key(const LaunchOptions& options) {
+    u64 hash = 0xcbf29ce484222325ull;
+    auto add = [&](std::string_view text) {
+        for (char character : text) hash = (hash ^ static_cast<u8>(character)) * 0x100000001b3ull;
+        hash = (hash ^ 0xff) * 0x100000001b3ull;
+    };
+    for (usize i = 0; i < options.program.size() && i < 32; ++i)
+        if (i == 0 || options.program[i].starts_with('-')) add(options.program[i]);
+    for (const std::string& variable : options.environment)
+        if (variable.starts_with("PATH=")) add(variable);
+    for (const Volume& volume : options.view.volumes) add(volume.destination);
+    add(options.view.root);
+    add(options.view.defaults ? "defaults" : "");
+    return hash;
+}
+
+Foresight::Foresight(std::string directory, u64 start) : directory_{std::move(directory)} {
+    char name[20];
+    snprintf(name, sizeof name, "%016lx", start);
+    member_ = name;
+    if (directory_.open(false)) read();
+}
+
+void Foresight::read() {
+    struct stat status;
+    Fd file = directory_.member(member_.c_str(), status);
+    if (!file.valid() || status.st_size < static_cast<i64>(sizeof(Header)) ||
+        status.st_size > static_cast<i64>(kMostBytes))
+        return;
+    kept_before_ = true;
+    std::vector<char> bytes(static_cast<usize>(status.st_size));
+    Header header;
+    if (::read(file.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) return;
+    memcpy(&header, bytes.data(), sizeof header);
+    if (header.magic != kMagic || header.sum != sum_of(bytes.data() + sizeof header, bytes.size() - sizeof header))
+        return;
+    usize at = sizeof header;
+    for (u64 i = 0; i < header.count && bytes.size() - at >= sizeof(Record); ++i) {
+        Record record;
+        memcpy(&record, bytes.data() + at, sizeof record);
+        at += sizeof record;
+        auto ask = static_cast<Ask>(record.ask);
+        if (!may_be_foreseen(ask, record.access, record.name_length) || bytes.size() - at < record.name_length) return;
+        Question question{ask, record.access, record.options, record.position,
+                          std::string{bytes.data() + at, record.name_length}};
+        question.score = std::clamp(record.score, 1u, kCertain);
+        if (question.name.find('\0') != std::string::npos || !add(std::move(question))) return;
+        at += std::min(padded(record.name_length), bytes.size() - at);
+    }
+}
+
+Foresight::Question* Foresight::find(Ask ask, u32 access, u32 options, u64 position, std::string_view name) {
+    auto [at, end] = by_hash_.equal_range(hash_of_question(ask, access, options, position, name.data(), name.size()));
+    for (; at != end; ++at) {
+        Question& known = questions_[at->second];
+        if (known.ask == ask && known.access == access && known.options == options && known.position == position &&
+            known.name == name)
+            return &known;
+    }
+    return nullptr;
+}
+
+bool Foresight::add(Question&& question) {
+    if (questions_.size() >= ForeseenTable::kMost) return false;
+    if (question.ask == Ask::tree && ++listings_ > kMostListings) return true;
+    const std::string& name = question.name;
+    u32 hash =
+        hash_of_question(question.ask, question.access, question.options, question.position, name.data(), name.size());
+    by_hash_.emplace(hash, static_cast<u32>(questions_.size()));
+    questions_.push_back(std::move(question));
+    return true;
+}
+
+void Foresight::answer(Requests& requests, Names& names, ForeseenTable& table, std::vector<Fd>& descriptors) {
+    static Request request;
+    char* memory = reinterpret_cast<char*>(&table);
+    usize at = sizeof table;
+    u32 count = 0;
+    names.keep_refusals_quiet(true);
+    for (Question& question : questions_) {
+        if (question.score < kExpected) continue;
+        request.ask = question.ask, request.access = question.access, request.options = question.options;
+        request.size = question.position;
+        request.name_length = static_cast<u32>(question.name.size());
+        memcpy(request.names, question.name.data(), question.name.size());
+        request.names[question.name.size()] = 0;
+        Reply reply = requests.serve(request);
+        if (reply.later || reply.cache == 0 || reply.refused) continue;
+        usize size = sizeof(ForeseenAnswer) + request.name_length + reply.text.size() + reply.second.size() + 3;
+        usize files = static_cast<usize>(reply.first_fd.valid()) + static_cast<usize>(reply.second_fd.valid());
+        if (at + padded(size) > kForeseenSize || descriptors.size() + files > kMostDescriptors) continue;
+        auto& answer = *reinterpret_cast<ForeseenAnswer*>(memory + at);
+        answer.size = static_cast<u32>(padded(size));
+        answer.ask = question.ask, answer.access = question.access, answer.options = question.options;
+        answer.name_length = request.name_length;
+        answer.position = question.position;
+        answer.error = reply.error, answer.host_error = reply.host_error;
+        answer.text_length = static_cast<u32>(reply.text.size());
+        answer.second_length = static_cast<u32>(reply.second.size());
+        answer.reply_flags = reply.flags;
+        answer.value = reply.value;
+        answer.attributes = reply.attributes;
+        put_names(memory + at + sizeof answer, request, reply);
+        auto hand_over = [&](Fd& file) {
+            if (!file.valid()) return -1;
+            descriptors.push_back(std::move(file));
+            return kFdForeseen + static_cast<int>(descriptors.size()) - 1;
+        };
+        answer.descriptor = hand_over(reply.first_fd);
+        answer.second_descriptor = hand_over(reply.second_fd);
+        u32 hash = hash_of_question(question.ask, question.access, question.options, question.position,
+                                    question.name.data(), question.name.size());
+        u32 place = hash % ForeseenTable::kPlaces;
+        while (table.places[place].hash != 0) place = (place + 1) % ForeseenTable::kPlaces;
+        table.places[place] = {hash, static_cast<u32>(at), count++};
+        question.offset = static_cast<u32>(at);
+        at += padded(size);
+    }
+    names.keep_refusals_quiet(false);
+    table.count = count;
+}
+
+void Foresight::note(const Request& request, const Reply& reply) {
+    if (directory_.exists_nowhere() || reply.cache == 0 || reply.refused || request.create != gate::kCreateNever ||
+        !may_be_foreseen(request.ask, request.access, request.name_length))
+        return;
+    Question* known = find(request.ask, request.access, request.options, request.size, request.name());
+    if (known == nullptr) {
+        add({request.ask, request.access, request.options, request.size, std::string{request.name()}, 0, 0, true});
+    } else {
+        known->asked = true;
+    }
+}
+
+u32 Foresight::keep(const ForeseenTable& table) {
+    const char* memory = reinterpret_cast<const char*>(&table);
+    u32 used = 0;
+    bool changed = false;
+    for (Question& question : questions_) {
+        if (question.offset != 0) {
+            const auto& answer = *reinterpret_cast<const ForeseenAnswer*>(memory + question.offset);
+            bool taken = __atomic_load_n(&answer.used, __ATOMIC_RELAXED) != 0;
+            used += taken;
+            question.asked = question.asked || taken;
+        }
+        u32 before = question.score;
+        if (!question.asked)
+            question.score = before <= 1 ? 0 : before - 1;
+        else if (before < kCertain)
+            question.score = before + 1;
+        changed = changed || question.score != before;
+    }
+    std::erase_if(questions_, [](const Question& question) { return question.score == 0; });
+    if (changed) write();
+    return used;
+}
+
+void Foresight::write() {
+    if (!directory_.open(true)) return;
+    if (!kept_before_ && directory_.members().size() >= kMostMembers)
+        for (const std::string& member : directory_.members()) directory_.remove(member);
+    std::string records;
+    for (const Question& question : questions_) {
+        Record record{static_cast<u32>(question.ask),
+                      question.access,
+                      question.options,
+                      question.score,
+                      question.position,
+                      static_cast<u32>(question.name.size()),
+                      0};
+        records.append(reinterpret_cast<const char*>(&record), sizeof record);
+        records += question.name;
+        records.resize(padded(records.size()));
+    }
+    Header header{kMagic, questions_.size(), sum_of(records.data(), records.size())};
+    if (sizeof header + records.size() > kMostBytes) return;
+    const iovec parts[2] = {{&header, sizeof header}, {records.data(), records.size()}};
+    directory_.replace(member_.c_str(), parts);
+}
+
+}  // namespace postern::host

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a program asks at its start, remembered from its earlier ones and answered before it asks.
+//
+// A question costs two switches of processes, and programs begin with dozens of them that are the same each time: the
+// loader, libraries, places where something might be. Answering needs a system call or two. So the monitor keeps, in
+// the user's cache directory, the questions that each program asked; the next start finds the answers in the shared
+// file and the files among its descriptors.
+//
+// Only questions are kept, never answers: those are worked out anew, by the rules of this run, each time. Whatever the
+// kept file says, a program can get by it nothing that it could not ask for. Only answers that hold for the family's
+// whole life are given ahead, and none that a rule refused: refusals are reported, when a program really asks.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "host/linux/layout.hpp"
+#include "host/linux/monitor/cache_directory.hpp"
+#include "host/linux/monitor/requests.hpp"
+
+namespace postern::host {
+
+class Foresight {
+public:
+    /// `start` says which starts are alike (start_key()). Reads what is known of them. "": knows and keeps nothing.
+    Foresight(std::string directory, u64 start);
+
+    /// Answers what is expected. `table`: kForeseenSize bytes of zeros, shared. What is to become the descriptors from
+    /// kFdForeseen on is added to `descriptors`.
+    void answer(Requests& requests, Names& names, ForeseenTable& table, std::vector<Fd>& descriptors);
+    /// This was asked and answered.
+    void note(const Request& request, const Reply& reply);
+    /// Keeps what was asked. `table`: as above; who wrote to it meanwhile can make this remember the wrong questions.
+    /// How many answers were used.
+    u32 keep(const ForeseenTable& table);
+
+private:
+    struct Question {
+        Ask ask;
+        u32 access, options;
+        u64 position;
+        std::string name;
+        u32 score = 1;       ///< of the last starts
+        u32 offset = 0;      ///< of its answer in the table; 0: none was given
+        bool asked = false;  ///< in this run
+    };
+    void read();
+    void write();
+    Question* find(Ask ask, u32 access, u32 options, u64 position, std::string_view name);
+    bool add(Question&& question);
+
+    CacheDirectory directory_;
+    std::string member_;
+    bool kept_before_ = false;
+    std::vector<Question> questions_;
+    std::unordered_multimap<u32, u32> by_hash_;  ///< hash_of_question() to the place in questions_
+    u32 listings_ = 0;
+};
+
+/// Starts are alike that run the same program with the same options (but not their operands), in views that are made
+/// the same way.
+u64 start_key(const LaunchOptions& options);
+
+}  // namespace postern::host
