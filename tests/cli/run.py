@@ -571,8 +571,10 @@ print(prepared, len(open('/proc/self/maps').readlines()) < 120)
         self.assertLessEqual(later[0], first[0] // 10)
         self.assertGreater(later[1], 20)
         # Other operands: what they have in common.
-        self.assertGreater(self.asked("/usr/bin/python3", "-c", "import csv")[1], 20)
-        self.assertGreater(self.asked("/usr/bin/python3", "-c", "import csv")[0], 5)
+        self.asked("/usr/bin/python3", "-c", "import csv")
+        other = self.asked("/usr/bin/python3", "-c", "import cmd")
+        self.assertGreater(other[1], 20)
+        self.assertGreater(other[0], 0)
 
     def test_children_and_threads_share_what_was_foreseen(self):
         script = ("for i in 1 2 3 4 5 6; do (/usr/bin/perl -e 'use POSIX; print 1'; cat /usr/share/common-licenses/BSD | wc -l) & done;"

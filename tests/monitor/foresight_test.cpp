@@ -39,11 +39,11 @@ protected:
         Requests requests;
         Foresight foresight;
         std::vector<Fd> files;
-        Run(Table& table, Family& family, const std::string& cache, u64 key)
+        Run(Table& table, Family& family, const std::string& cache, const StartKey& key)
             : names{table.table(), false}, requests{names, family, 1 << 20}, foresight{cache, key} {}
     };
     ForeseenTable& table() { return *reinterpret_cast<ForeseenTable*>(memory_.data()); }
-    std::unique_ptr<Run> start(u64 key = 1) {
+    std::unique_ptr<Run> start(StartKey key = {1, 2}) {
         memory_.assign(memory_.size(), 0);
         auto run = std::make_unique<Run>(table_, family_, cache_, key);
         run->foresight.answer(run->requests, run->names, table(), run->files);
@@ -51,8 +51,8 @@ protected:
     }
     void ask(Run& run, const Request& request) { run.foresight.note(request, run.requests.serve(request)); }
     /// A start that asks these, and those of them that were not foreseen of the monitor.
-    u32 begin(const std::vector<Request>& questions) {
-        auto run = start();
+    u32 begin(const std::vector<Request>& questions, StartKey key = {1, 2}) {
+        auto run = start(key);
         for (const Request& question : questions) {
             if (ForeseenAnswer* answer = find(question))
                 answer->used = 1;
@@ -73,7 +73,7 @@ protected:
     }
     std::string member() const {
         char name[20];
-        snprintf(name, sizeof name, "%016x", 1);
+        snprintf(name, sizeof name, "c%016x", 1);
         return "cache/starts/" + std::string{name};
     }
 
@@ -128,9 +128,30 @@ TEST_F(ForesightTest, ForgetsWhatIsNotAskedAnyMore) {
 
 TEST_F(ForesightTest, OtherStartsKnowNothingOfIt) {
     for (int i = 0; i < 3; ++i) begin(usual_);
-    auto run = start(2);
+    auto run = start({2, 3});
     EXPECT_EQ(table().count, 0u);
     EXPECT_TRUE(run->files.empty());
+}
+
+TEST_F(ForesightTest, NewCommandsGetWhatLikeOnesHaveInCommon) {
+    std::vector<Request> one = usual_, other = usual_;
+    one.push_back(request(Ask::attributes, "file:/usr/lib/b"));
+    other.push_back(request(Ask::attributes, "file:/usr/lib/other"));
+    begin(one, {10, 2});
+    begin(other, {11, 2});
+    EXPECT_EQ(begin(one, {12, 2}), 4u);
+    // A command of its own has its own, and no other one takes that away.
+    for (int i = 0; i < 3; ++i) begin(one, {20, 2});
+    for (int i = 0; i < 3; ++i) begin({}, {21, 2});
+    EXPECT_EQ(begin(one, {20, 2}), 5u);
+}
+
+TEST_F(ForesightTest, RoomIsMadeForNewOnes) {
+    for (u64 i = 0; i < 600; ++i) begin(usual_, {100 + i, 2});
+    usize members = 0;
+    for ([[maybe_unused]] const auto& member : std::filesystem::directory_iterator{cache_}) ++members;
+    EXPECT_LE(members, 512u);
+    EXPECT_EQ(begin(usual_, {1000, 2}), 4u);
 }
 
 TEST_F(ForesightTest, NothingThatMayChangeOrThatARuleRefuses) {
@@ -152,7 +173,7 @@ TEST_F(ForesightTest, ARuleOfLaterHoldsAndIsNotReportedUnasked) {
     stricter.add("/usr/lib", "", false, core::TargetKind::deny);
     stricter.add("/usr", tree_.at("usr"), false, core::TargetKind::directory, true, true);
     memory_.assign(memory_.size(), 0);
-    Run run{stricter, family_, cache_, 1};
+    Run run{stricter, family_, cache_, {1, 2}};
     run.foresight.answer(run.requests, run.names, table(), run.files);
     EXPECT_EQ(table().count, 0u);
     EXPECT_TRUE(run.names.refusals().empty());
@@ -256,18 +277,20 @@ TEST_F(ForesightTest, ForgedQuestionsDoNothing) {
     EXPECT_EQ(tree_.text("rw/file"), "text");
 }
 
-TEST(StartKey, OptionsCountAndOperandsDoNot) {
+TEST(StartKey, OptionsCountAndOperandsMakeStartsAlike) {
     LaunchOptions options;
     auto key = [&](std::vector<std::string> program) {
         options.program = std::move(program);
         return start_key(options);
     };
-    u64 compile = key({"gcc", "-c", "a.c"});
-    EXPECT_EQ(key({"gcc", "-c", "b.c"}), compile);
-    EXPECT_NE(key({"gcc", "-S", "a.c"}), compile);
-    EXPECT_NE(key({"cc", "-c", "a.c"}), compile);
+    StartKey compile = key({"gcc", "-c", "a.c"});
+    EXPECT_EQ(key({"gcc", "-c", "a.c"}).same, compile.same);
+    EXPECT_NE(key({"gcc", "-c", "b.c"}).same, compile.same);
+    EXPECT_EQ(key({"gcc", "-c", "b.c"}).alike, compile.alike);
+    EXPECT_NE(key({"gcc", "-S", "a.c"}).alike, compile.alike);
+    EXPECT_NE(key({"cc", "-c", "a.c"}).alike, compile.alike);
     options.view.root = "/other";
-    EXPECT_NE(key({"gcc", "-c", "a.c"}), compile);
+    EXPECT_NE(key({"gcc", "-c", "a.c"}).alike, compile.alike);
 }
 
 }  // namespace

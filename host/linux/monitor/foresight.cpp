@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host/linux/monitor/foresight.hpp"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -18,7 +19,8 @@ constexpr usize kLongestName = 512;
 constexpr usize kMostBytes = 128 << 10;  ///< of a kept file
 constexpr u32 kMostListings = 64;        ///< they cost the most, and answer for names that nobody may ask for
 constexpr usize kMostDescriptors = kMessageDescriptors;
-constexpr usize kMostMembers = 256;
+constexpr usize kMostMembers = 512;
+constexpr char kSame = 'c', kAlike = 'p';  ///< first letters of members: of a command, of a program with its options
 // A question that was asked once may be asked again; one that was asked twice is answered ahead, until two starts do
 // not ask it.
 constexpr u32 kExpected = 2, kCertain = 3;
@@ -48,55 +50,63 @@ void put_names(char* to, const Request& request, const Reply& reply) {
 
 }  // namespace
 
-u64 start_key(const LaunchOptions& options) {
-    u64 hash = 0xcbf29ce484222325ull;
-    auto add = [&](std::string_view text) {
+StartKey start_key(const LaunchOptions& options) {
+    StartKey key{0xcbf29ce484222325ull, 0xcbf29ce484222325ull};
+    auto mix = [](u64& hash, std::string_view text) {
         for (char character : text) hash = (hash ^ static_cast<u8>(character)) * 0x100000001b3ull;
-        hash = (hash ^ 0xff) * 0x100000001b3ull;
+        hash = (hash ^ 0x100) * 0x100000001b3ull;
     };
-    for (usize i = 0; i < options.program.size() && i < 32; ++i)
-        if (i == 0 || options.program[i].starts_with('-')) add(options.program[i]);
+    auto add = [&](std::string_view text) { mix(key.same, text), mix(key.alike, text); };
+    for (const std::string& argument : options.program) {
+        mix(key.same, argument);
+        if (&argument == &options.program[0] || argument.starts_with('-')) mix(key.alike, argument);
+    }
     for (const std::string& variable : options.environment)
         if (variable.starts_with("PATH=")) add(variable);
     for (const Volume& volume : options.view.volumes) add(volume.destination);
     add(options.view.root);
     add(options.view.defaults ? "defaults" : "");
-    return hash;
+    return key;
 }
 
-Foresight::Foresight(std::string directory, u64 start) : directory_{std::move(directory)} {
+Foresight::Foresight(std::string directory, const StartKey& start) : directory_{std::move(directory)} {
     char name[20];
-    snprintf(name, sizeof name, "%016lx", start);
-    member_ = name;
-    if (directory_.open(false)) read();
+    snprintf(name, sizeof name, "%c%016lx", kSame, start.same);
+    same_ = name;
+    snprintf(name, sizeof name, "%c%016lx", kAlike, start.alike);
+    alike_ = name;
+    if (!directory_.open(false)) return;
+    seen_before_ = read(same_);
+    if (!seen_before_) read(alike_);
 }
 
-void Foresight::read() {
+/// False: there is nothing to be believed.
+bool Foresight::read(const std::string& member) {
     struct stat status;
-    Fd file = directory_.member(member_.c_str(), status);
+    Fd file = directory_.member(member.c_str(), status);
     if (!file.valid() || status.st_size < static_cast<i64>(sizeof(Header)) ||
         status.st_size > static_cast<i64>(kMostBytes))
-        return;
-    kept_before_ = true;
+        return false;
     std::vector<char> bytes(static_cast<usize>(status.st_size));
     Header header;
-    if (::read(file.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) return;
+    if (::read(file.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) return false;
     memcpy(&header, bytes.data(), sizeof header);
     if (header.magic != kMagic || header.sum != sum_of(bytes.data() + sizeof header, bytes.size() - sizeof header))
-        return;
+        return false;
     usize at = sizeof header;
     for (u64 i = 0; i < header.count && bytes.size() - at >= sizeof(Record); ++i) {
         Record record;
         memcpy(&record, bytes.data() + at, sizeof record);
         at += sizeof record;
         auto ask = static_cast<Ask>(record.ask);
-        if (!may_be_foreseen(ask, record.access, record.name_length) || bytes.size() - at < record.name_length) return;
+        if (!may_be_foreseen(ask, record.access, record.name_length) || bytes.size() - at < record.name_length) break;
         Question question{ask, record.access, record.options, record.position,
                           std::string{bytes.data() + at, record.name_length}};
         question.score = std::clamp(record.score, 1u, kCertain);
-        if (question.name.find('\0') != std::string::npos || !add(std::move(question))) return;
+        if (question.name.find('\0') != std::string::npos || !add(std::move(question))) break;
         at += std::min(padded(record.name_length), bytes.size() - at);
     }
+    return true;
 }
 
 Foresight::Question* Foresight::find(Ask ask, u32 access, u32 options, u64 position, std::string_view name) {
@@ -201,14 +211,30 @@ u32 Foresight::keep(const ForeseenTable& table) {
         changed = changed || question.score != before;
     }
     std::erase_if(questions_, [](const Question& question) { return question.score == 0; });
-    if (changed) write();
+    if (changed || !seen_before_) write(same_);
+    // What commands have in common is learnt from those that are new.
+    if (changed && !seen_before_) write(alike_);
     return used;
 }
 
-void Foresight::write() {
+/// Single commands are forgotten first: most of them are not repeated.
+void Foresight::make_room() {
+    std::vector<std::string> members = directory_.members();
+    if (members.size() < kMostMembers) return;
+    bool all = true;
+    for (const std::string& member : members) {
+        if (member[0] == kAlike) continue;
+        directory_.remove(member);
+        all = false;
+    }
+    if (!all) return;
+    for (const std::string& member : members) directory_.remove(member);
+}
+
+void Foresight::write(const std::string& written) {
     if (!directory_.open(true)) return;
-    if (!kept_before_ && directory_.members().size() >= kMostMembers)
-        for (const std::string& member : directory_.members()) directory_.remove(member);
+    struct stat status;
+    if (fstatat(directory_.get(), written.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) make_room();
     std::string records;
     for (const Question& question : questions_) {
         Record record{static_cast<u32>(question.ask),
@@ -225,7 +251,7 @@ void Foresight::write() {
     Header header{kMagic, questions_.size(), sum_of(records.data(), records.size())};
     if (sizeof header + records.size() > kMostBytes) return;
     const iovec parts[2] = {{&header, sizeof header}, {records.data(), records.size()}};
-    directory_.replace(member_.c_str(), parts);
+    directory_.replace(written.c_str(), parts);
 }
 
 }  // namespace postern::host

@@ -22,10 +22,18 @@
 
 namespace postern::host {
 
+/// Which starts are alike.
+struct StartKey {
+    u64 same;   ///< the same command in a view that is made the same way
+    u64 alike;  ///< but for the command's operands (arguments that are no options)
+};
+StartKey start_key(const LaunchOptions& options);
+
 class Foresight {
 public:
-    /// `start` says which starts are alike (start_key()). Reads what is known of them. "": knows and keeps nothing.
-    Foresight(std::string directory, u64 start);
+    /// Reads what is known of starts with the same command, or else of those that are alike. "": knows and keeps
+    /// nothing.
+    Foresight(std::string directory, const StartKey& start);
 
     /// Answers what is expected. `table`: kForeseenSize bytes of zeros, shared. What is to become the descriptors from
     /// kFdForeseen on is added to `descriptors`.
@@ -46,21 +54,18 @@ private:
         u32 offset = 0;      ///< of its answer in the table; 0: none was given
         bool asked = false;  ///< in this run
     };
-    void read();
-    void write();
+    bool read(const std::string& member);
+    void write(const std::string& member);
+    void make_room();
     Question* find(Ask ask, u32 access, u32 options, u64 position, std::string_view name);
     bool add(Question&& question);
 
     CacheDirectory directory_;
-    std::string member_;
-    bool kept_before_ = false;
+    std::string same_, alike_;  ///< members
+    bool seen_before_ = false;  ///< the same command
     std::vector<Question> questions_;
     std::unordered_multimap<u32, u32> by_hash_;  ///< hash_of_question() to the place in questions_
     u32 listings_ = 0;
 };
-
-/// Starts are alike that run the same program with the same options (but not their operands), in views that are made
-/// the same way.
-u64 start_key(const LaunchOptions& options);
 
 }  // namespace postern::host
