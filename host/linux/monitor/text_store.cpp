@@ -12,15 +12,19 @@ namespace postern::host {
 
 namespace {
 
-constexpr u64 kMagic = 0x31747865742d6e70;  // changes when the format does, or what a text does at run time
+constexpr u64 kMagic = 0x32747865742d6e70;  // changes when the format does, or what a text does at run time
 constexpr usize kMostRecords = 512;
 constexpr u64 kMostBytes = 256 << 20;
 constexpr usize kMostWanted = 32;
 
+constexpr usize kPlaces = 1024;  ///< of the index, for kMostRecords
+
 struct Header {
-    u64 magic, count, sum;
+    u64 magic, size;
     char boot[40];
+    u64 reserved;
 };
+static_assert(sizeof(Header) == 64);
 
 /// Texts hold what this machine's processor is; another start of it may be on another one.
 bool read_boot(char (&boot)[40]) {
@@ -36,7 +40,7 @@ u64 nanoseconds(const timespec& time) {
 }  // namespace
 
 TextStore::TextStore(std::string directory) : directory_{std::move(directory)} {
-    if (directory_.open(false)) read_index(records_);
+    if (directory_.open(false)) open_index();
 }
 
 TextStore::Identity TextStore::identity(const struct stat& status) {
@@ -44,51 +48,77 @@ TextStore::Identity TextStore::identity(const struct stat& status) {
             nanoseconds(status.st_ctim)};
 }
 
-void TextStore::read_index(std::vector<Record>& records) const {
-    records.clear();
+void TextStore::open_index() {
     struct stat status;
-    Fd file = directory_.member("index", status);
+    index_ = directory_.member("index", status);
     Header header;
     char boot[40];
-    if (!file.valid() || read(file.get(), &header, sizeof header) != sizeof header || header.magic != kMagic ||
-        header.count > kMostRecords || !read_boot(boot) || memcmp(boot, header.boot, sizeof boot) != 0)
-        return;
-    records.resize(header.count);
-    usize size = records.size() * sizeof(Record);
-    if (read(file.get(), records.data(), size) != static_cast<ssize_t>(size) ||
-        sum_of(records.data(), size) != header.sum)
-        records.clear();
+    if (!index_.valid() || pread(index_.get(), &header, sizeof header, 0) != sizeof header || header.magic != kMagic ||
+        header.size != kPlaces * sizeof(Place) || !read_boot(boot) || memcmp(boot, header.boot, sizeof boot) != 0)
+        index_.reset();
 }
 
-bool TextStore::write_index() {
-    Header header{kMagic, records_.size(), sum_of(records_.data(), records_.size() * sizeof(Record)), {}};
+usize TextStore::place_of(const Identity& source) { return sum_of(&source, sizeof source) % kPlaces; }
+
+bool TextStore::find(const Identity& source, Record& record) const {
+    if (!index_.valid()) return false;
+    Place place;
+    for (usize at = place_of(source), looks = 0; looks < kPlaces; at = (at + 1) % kPlaces, ++looks) {
+        if (pread(index_.get(), &place, sizeof place, static_cast<off_t>(sizeof(Header) + at * sizeof place)) !=
+                sizeof place ||
+            place.sum != sum_of(&place.record, sizeof place.record))
+            return false;
+        if (place.record.source != source) continue;
+        record = place.record;
+        return std::find(disbelieved_.begin(), disbelieved_.end(), source) == disbelieved_.end();
+    }
+    return false;
+}
+
+/// What can be believed of it.
+std::vector<TextStore::Record> TextStore::read_index() const {
+    std::vector<Record> records;
+    std::vector<Place> places(index_.valid() ? kPlaces : 0);
+    usize size = places.size() * sizeof(Place);
+    if (size == 0 || pread(index_.get(), places.data(), size, sizeof(Header)) != static_cast<ssize_t>(size))
+        return records;
+    for (const Place& place : places)
+        if (place.sum == sum_of(&place.record, sizeof place.record)) records.push_back(place.record);
+    std::sort(records.begin(), records.end(), [](const Record& a, const Record& b) { return a.age < b.age; });
+    return records;
+}
+
+bool TextStore::write_index(const std::vector<Record>& records) {
+    Header header{kMagic, kPlaces * sizeof(Place), {}, 0};
     if (!read_boot(header.boot)) return false;
-    const iovec parts[2] = {{&header, sizeof header}, {records_.data(), records_.size() * sizeof(Record)}};
+    std::vector<Place> places(kPlaces);
+    for (const Record& record : records) {
+        usize at = place_of(record.source);
+        while (places[at].record.source.number != 0) at = (at + 1) % kPlaces;
+        places[at] = {record, sum_of(&record, sizeof record)};
+    }
+    const iovec parts[2] = {{&header, sizeof header}, {places.data(), places.size() * sizeof(Place)}};
     return directory_.replace("index", parts);
 }
 
-std::vector<TextStore::Record>::iterator TextStore::record(const struct stat& status) {
-    Identity source = identity(status);
-    return std::find_if(records_.begin(), records_.end(), [&](const Record& at) { return at.source == source; });
-}
-
 TextStore::Answer TextStore::open(const struct stat& file, gate::PreparedText& text, Fd& image) {
-    auto known = record(file);
-    if (known == records_.end()) return Answer::unknown;
-    if (known->text.size == 0) return Answer::nothing;
+    Record known;
+    if (!find(identity(file), known)) return Answer::unknown;
+    if (known.text.size == 0) return Answer::nothing;
     struct stat status;
-    Fd member = directory_.member(std::to_string(known->name).c_str(), status);
-    if (!member.valid() || identity(status) != known->image) {
-        records_.erase(known);  // foreign or changed: not believed, and made anew
+    Fd member = directory_.member(std::to_string(known.name).c_str(), status);
+    if (!member.valid() || identity(status) != known.image) {
+        disbelieved_.push_back(known.source);  // foreign or changed: to be made anew
         return Answer::unknown;
     }
-    text = known->text;
+    text = known.text;
     image = std::move(member);
     return Answer::prepared;
 }
 
 void TextStore::want(int file, const struct stat& status) {
-    if (directory_.exists_nowhere() || wanted_.size() >= kMostWanted || record(status) != records_.end()) return;
+    Record known;
+    if (directory_.exists_nowhere() || wanted_.size() >= kMostWanted || find(identity(status), known)) return;
     for (const Wanted& other : wanted_)
         if (identity(other.status) == identity(status)) return;
     Fd copy{fcntl(file, F_DUPFD_CLOEXEC, 0)};
@@ -108,10 +138,10 @@ bool TextStore::write_image(const std::vector<u8>& image, Record& record) {
 }
 
 /// What no record names is of an earlier start of the machine, or of a run that was killed at this work.
-void TextStore::remove_unknown() {
+void TextStore::remove_unknown(const std::vector<Record>& records) {
     for (const std::string& name : directory_.members()) {
         bool known = name == "index";
-        for (const Record& record : records_) known = known || std::to_string(record.name) == name;
+        for (const Record& record : records) known = known || std::to_string(record.name) == name;
         if (!known) directory_.remove(name);
     }
 }
@@ -127,25 +157,29 @@ void TextStore::build() {
     if (fstat(wanted.file.get(), &after) != 0 || identity(after) != identity(wanted.status)) return;
     if (!directory_.open(true) || flock(directory_.get(), LOCK_EX | LOCK_NB) != 0) return;
     // Others may have added to the index meanwhile.
-    read_index(records_);
-    Record fresh{identity(wanted.status), {}, 1, built.text};
+    open_index();
+    std::vector<Record> records = read_index();
+    Record fresh{identity(wanted.status), {}, 1, 0, built.text};
     u64 bytes = built.image.size();
-    std::erase_if(records_, [&](const Record& record) {
+    std::erase_if(records, [&](const Record& record) {
         return record.source.device == fresh.source.device && record.source.number == fresh.source.number;
     });
-    for (const Record& record : records_) {
+    for (const Record& record : records) {
         bytes += record.image.size;
         fresh.name = std::max(fresh.name, record.name + 1);
+        fresh.age = std::max(fresh.age, record.age + 1);
     }
     // The oldest go first.
-    while (!records_.empty() && (records_.size() >= kMostRecords || bytes > kMostBytes)) {
-        bytes -= records_.front().image.size;
-        records_.erase(records_.begin());
+    while (!records.empty() && (records.size() >= kMostRecords || bytes > kMostBytes)) {
+        bytes -= records.front().image.size;
+        records.erase(records.begin());
     }
-    remove_unknown();
+    remove_unknown(records);
     if (built.text.size != 0 && !write_image(built.image, fresh)) fresh = {};
-    if (fresh.source.number != 0) records_.push_back(fresh);
-    if (!write_index()) records_.clear();
+    if (fresh.source.number != 0) records.push_back(fresh);
+    std::erase(disbelieved_, fresh.source);
+    write_index(records);
+    open_index();
     flock(directory_.get(), LOCK_UN);
 }
 

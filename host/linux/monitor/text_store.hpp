@@ -6,7 +6,8 @@
 // changed since this program wrote it: the index tells what each file was like then, and no program can set a file's
 // time of change. The directory itself is in no view (compile_view).
 //
-// The directory: `index`, and texts by number. All members may be removed at any time.
+// The directory: `index`, a hash table of which a start reads the few places that it needs, and texts by number. All
+// members may be removed at any time.
 #pragma once
 
 #include <sys/stat.h>
@@ -22,7 +23,7 @@ namespace postern::host {
 
 class TextStore {
 public:
-    /// Reads the index; creates nothing yet. "": keeps nothing and finds nothing.
+    /// Opens the index; creates nothing yet. "": keeps nothing and finds nothing.
     explicit TextStore(std::string directory);
 
     enum class Answer { unknown, nothing, prepared };
@@ -44,21 +45,29 @@ private:
         Identity source;
         Identity image;  ///< all 0 when nothing is prepared: the file was looked at in vain
         u64 name;        ///< of the image: its number in decimal
+        u64 age;         ///< later ones have greater numbers
         gate::PreparedText text;
     };
+    struct Place {
+        Record record;  ///< source.number 0: none
+        u64 sum;        ///< of the record
+    };
+    static usize place_of(const Identity& source);
     struct Wanted {
         Fd file;
         struct stat status;
     };
     static Identity identity(const struct stat& status);
-    std::vector<Record>::iterator record(const struct stat& status);
-    void read_index(std::vector<Record>& records) const;
-    bool write_index();
-    void remove_unknown();
+    bool find(const Identity& source, Record& record) const;
+    void open_index();
+    std::vector<Record> read_index() const;
+    bool write_index(const std::vector<Record>& records);
+    void remove_unknown(const std::vector<Record>& records);
     bool write_image(const std::vector<u8>& image, Record& record);
 
     CacheDirectory directory_;
-    std::vector<Record> records_;
+    Fd index_;  ///< as it was when it was last opened; who writes to it replaces it
+    std::vector<Identity> disbelieved_;
     std::deque<Wanted> wanted_;
 };
 
