@@ -109,6 +109,53 @@ TEST_P(NamesTest, LinksAreFollowedInTheView) {
     EXPECT_EQ(place_.canonical, "/data/sub/deep");
 }
 
+TEST_P(NamesTest, DotsAtTheEndNameDirectories) {
+    tree_.link("data/directory", "sub");
+    tree_.link("data/text", "file");
+    for (const char* path : {"/data/sub/.", "/data/sub/./.", "/data/directory/.", "/data/directory/./"}) {
+        ASSERT_EQ(resolve(path, false), Err::ok) << path;
+        EXPECT_EQ(place_.kind, PlaceKind::object) << path;
+        EXPECT_EQ(place_.canonical, "/data/sub") << path;
+        EXPECT_TRUE(place_.must_be_directory) << path;
+    }
+    ASSERT_EQ(resolve("/data/."), Err::ok);
+    EXPECT_EQ(place_.canonical, "/data");
+    ASSERT_EQ(resolve("/."), Err::ok);
+    EXPECT_EQ(place_.kind, PlaceKind::synthetic);
+    EXPECT_EQ(resolve("/data/file/."), Err::not_directory);
+    EXPECT_EQ(resolve("/data/text/."), Err::not_directory);
+    EXPECT_EQ(resolve("/data/none/."), Err::not_found);
+}
+
+/// A way through links of an immutable route is remembered: what is laid over it later on the way still counts.
+TEST_P(NamesTest, KnownLinksLeadTheSameWay) {
+    tree_.link("data/directory", "sub");
+    tree_.link("data/absolute", "/data/directory");
+    tree_.directory("over");
+    tree_.file("over/deep", "laid over");
+    Table table;
+    table.add("/data/directory/over", tree_.at("over"));
+    table.add("/data", tree_.at("data"), false, core::TargetKind::directory, true, true);
+    Names names{table.table(), GetParam()};
+    for (int i = 0; i < 3; ++i) {
+        for (const char* path : {"/data/directory/deep", "/data/absolute/deep", "/data/absolute/../sub/deep"}) {
+            Place place;
+            names.begin();
+            ASSERT_EQ(names.resolve(path, true, place), Err::ok) << path;
+            EXPECT_EQ(place.canonical, "/data/sub/deep") << path;
+            EXPECT_TRUE(names.lasting());
+        }
+        Place place;
+        ASSERT_EQ(names.resolve("/data/directory", false, place), Err::ok);
+        EXPECT_TRUE(S_ISLNK(place.status.st_mode));
+        ASSERT_EQ(names.resolve("/data/directory/over/deep", true, place), Err::ok);
+        EXPECT_EQ(place.canonical, "/data/directory/over/deep");
+        ASSERT_EQ(names.resolve("/data/directory/none", true, place), Err::ok);
+        EXPECT_EQ(place.kind, PlaceKind::missing);
+        EXPECT_EQ(place.canonical, "/data/sub/none");
+    }
+}
+
 TEST_P(NamesTest, LinksDoNotEscape) {
     tree_.link("data/out", tree_.at("outside/secret"));
     tree_.link("data/dots", "../outside/secret");

@@ -4,6 +4,8 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
+
 #include "host/linux/monitor/names_inner.hpp"
 
 namespace postern::host {
@@ -15,6 +17,7 @@ using gate::Err;
 namespace {
 
 constexpr int kMaxLinks = 40;  // as Linux
+constexpr usize kMostLinks = 32;
 /// No `.`, `..`, empty or overlong component or trailing slash: can be matched as it is.
 bool plain(std::string_view path) {
     if (path.size() == 1) return true;
@@ -217,6 +220,8 @@ Err Names::walk(std::string_view path, bool follow, Place& place) {
                 if (S_ISLNK(place.status.st_mode) && followed) {
                     if (++links > kMaxLinks) return Err::too_many_links;
                     if (link.empty()) return Err::not_found;
+                    if (!last && place.route->stable && links_.size() < kMostLinks)
+                        links_.push_back({candidate, link, place.route});
                     if (link[0] == '/') done.clear();
                     ahead = link + ahead.substr(end);
                     if (ahead.size() >= 2 * kMaxPath) return Err::name_too_long;
@@ -271,10 +276,49 @@ std::string Names::without_dots(std::string_view path) {
     return done;
 }
 
+std::string Names::past_links(std::string_view path) const {
+    std::string past;
+    for (int steps = 0; steps < kMaxLinks; ++steps) {
+        auto known = std::find_if(links_.begin(), links_.end(), [&](const Link& link) {
+            // Rules may lay something over what lies behind the link: then it is not the way.
+            return path.starts_with(link.path) && path.size() > link.path.size() && path[link.path.size()] == '/' &&
+                   table_.find("file", path).route == link.route;
+        });
+        if (known == links_.end()) break;
+        std::string next{known->target[0] == '/' ? std::string_view{} : directory_of(known->path)};
+        if (!next.empty() && next.back() != '/') next += '/';
+        next += known->target;
+        next += path.substr(known->path.size());
+        past = std::move(next);
+        path = past;
+        if (path.size() >= kMaxPath) return {};
+    }
+    return past;
+}
+
 Err Names::resolve(std::string_view path, bool follow, Place& place) {
     if (path.empty() || path[0] != '/') return Err::bad_argument;
     if (path.size() >= kMaxPath) return Err::name_too_long;
     crossing_ = in_worker_;
+    std::string past = past_links(path);
+    if (!past.empty()) path = past;
+    // "/x/." is the directory that x is or leads to.
+    std::string_view directory = path;
+    while (directory.size() > 2 && directory.ends_with("/.")) directory.remove_suffix(2);
+    if (directory.size() == path.size() || !plain(directory)) return resolve_plain(path, follow, place);
+    Err error = resolve_plain(directory, true, place);
+    if (error != Err::ok) return error;
+    switch (place.kind) {
+        case PlaceKind::object:
+            if (!S_ISDIR(place.status.st_mode)) return Err::not_directory;
+            place.must_be_directory = true;
+            return Err::ok;
+        case PlaceKind::missing: return Err::not_found;
+        default: return resolve_plain(path, follow, place);
+    }
+}
+
+Err Names::resolve_plain(std::string_view path, bool follow, Place& place) {
     std::string shorter = without_dots(path);
     if (!shorter.empty()) path = shorter;
     // Most names are plain and meet at most a link or two at the end or at the top of a route (/lib -> usr/lib): as

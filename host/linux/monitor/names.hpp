@@ -124,11 +124,21 @@ private:
     gate::Err probe(const std::string& path, bool read_link, Place& place, std::string& link);
     gate::Err check_object(Place& place);
     gate::Err walk(std::string_view path, bool follow, Place& place);
+    gate::Err resolve_plain(std::string_view path, bool follow, Place& place);
+    /// `path` with what is known of links on its way; empty: nothing is.
+    std::string past_links(std::string_view path) const;
+
+    /// A link of an immutable route that a name led through.
+    struct Link {
+        std::string path, target;
+        const core::Route* route;
+    };
 
     core::RouteTable& table_;
     std::vector<State> states_;
     std::vector<Refusal> refusals_;
     std::vector<std::pair<dev_t, FileSystemClass>> devices_;
+    std::vector<Link> links_;
     bool avoid_openat2_;
     bool in_worker_ = false;
     bool lasting_ = true;
