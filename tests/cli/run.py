@@ -5,6 +5,7 @@
   run.py --postern FILE [--user ID] [TEST ...]
 """
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -613,6 +614,51 @@ print(prepared, len(open('/proc/self/maps').readlines()) < 120)
         self.traps()
         for source in (self.home + "/deep/cache/postern/text", self.texts):
             self.expect(run("-v", source + ":/x:rw", "--", "true", env=self.env), 125, "", "which no program may write")
+
+
+class Processors(Case):
+    """Who opens many files shares a processor with the monitor for that time, and only for that."""
+
+    def masks(self, process):
+        """The processors that the monitor and its children may run on."""
+        with open(f"/proc/{process}/task/{process}/children", encoding="ascii") as file:
+            members = [str(process)] + file.read().split()
+        masks = set()
+        for member in members:
+            with contextlib.suppress(OSError), open(f"/proc/{member}/status", encoding="ascii") as file:
+                masks.add(re.search(r"^Cpus_allowed_list:\s*(\S+)", file.read(), re.M)[1])
+        return masks
+
+    def watched(self, script, *flags):
+        """What the masks are after each line of the program's."""
+        mine = re.search(r"^Cpus_allowed_list:\s*(\S+)", open("/proc/self/status", encoding="ascii").read(), re.M)[1]
+        files = os.path.realpath(EXAMPLES)
+        command = [POSTERN, "run", "--quiet", "-v", files, *flags, "--", "/usr/bin/python3", "-u", "-c", script, files]
+        program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        seen = []
+        for _ in program.stdout:
+            seen.append(self.masks(program.pid))
+            program.stdin.write("\n")
+            program.stdin.flush()
+        program.communicate()
+        self.assertEqual(program.returncode, 0)
+        return mine, seen
+
+    OPENS = "for i in range(300): open(sys.argv[1] + '/' + names[i % len(names)], 'rb').close()\n"
+    START = "import os, sys, time\nnames = [n for n in os.listdir(sys.argv[1]) if os.path.isfile(sys.argv[1] + '/' + n)]\n"
+    TELL = "print('.'); sys.stdin.readline()\n"
+
+    def test_all_may_be_used_again(self):
+        script = self.START + self.OPENS + "time.sleep(0.3)\n" + self.TELL + self.OPENS + "pid = os.fork()\n" + self.TELL
+        mine, seen = self.watched(script + "if pid: os.waitpid(pid, 0)\n")
+        self.assertEqual(seen, [{mine}] * 3)
+
+    def test_threads_are_not_held_together(self):
+        script = (self.START + self.OPENS + "import threading\nstop = threading.Event()\n"
+                  "threads = [threading.Thread(target=stop.wait) for _ in range(3)]\n[t.start() for t in threads]\n" +
+                  self.OPENS + self.TELL + "stop.set()\n")
+        mine, seen = self.watched(script)
+        self.assertEqual(seen, [{mine}])
 
 
 class Fallbacks(Case):

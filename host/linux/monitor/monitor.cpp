@@ -94,6 +94,7 @@ void Monitor::loop() {
         u64 until = std::min(memory_poll_, throttle_.next());
         if (deadline_ != 0) until = std::min(until, deadline_);
         if (!pending_.empty()) until = std::min(until, now + 200 * kMillisecond);
+        if (same_processor_.held()) until = std::min(until, now + 2 * kMillisecond);
         timespec wait = {};
         if (until > now) {
             wait.tv_sec = static_cast<time_t>((until - now) / 1'000'000'000);
@@ -103,6 +104,7 @@ void Monitor::loop() {
         if (texts_->has_work()) wait = {};
         int ready = ppoll(events.data(), events.size(), &wait, nullptr);
         if (ready < 0 && errno != EINTR) break;
+        if (ready == 0) same_processor_.release();
         if (ready == 0 && texts_->has_work()) texts_->build();
         if (ready > 0) {
             // Listeners first: they are what the program waits for. Backwards, because served entries leave the lists.
@@ -254,6 +256,7 @@ void Monitor::reap() {
             keeper_.kill_all();
             return;
         }
+        same_processor_.release();  // while its number is its own
         int status;
         rusage usage;
         if (wait4(info.si_pid, &status, WNOHANG, &usage) <= 0) return;
@@ -374,6 +377,7 @@ void Monitor::stop(int status) {
 }
 
 void Monitor::finish() {
+    same_processor_.release();
     stop(result_.status);
     throttle_.end_watch();
     int status_before = result_.status;

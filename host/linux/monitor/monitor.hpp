@@ -13,6 +13,7 @@
 #include "host/linux/monitor/foresight.hpp"
 #include "host/linux/monitor/relay.hpp"
 #include "host/linux/monitor/requests.hpp"
+#include "host/linux/monitor/same_processor.hpp"
 #include "host/linux/monitor/spawn.hpp"
 #include "host/linux/monitor/terminal.hpp"
 #include "host/linux/monitor/throttle.hpp"
@@ -112,6 +113,7 @@ private:
     std::unique_ptr<Requests> requests_;
     std::unique_ptr<Foresight> foresight_;
     Throttle throttle_;
+    SameProcessor same_processor_;
     Terminal terminal_;
     Streams streams_;  ///< after it: relays end before the terminal is restored
     Keeper keeper_;

@@ -130,6 +130,8 @@ void Monitor::doorbell(int listener, const seccomp_notif& notification) {
     }
     if (!good) return deliver(listener, notification.id, index, 0, Reply::failure(Err::bad_argument));
     Reply reply = requests_->serve(request);
+    if (used_ == 1 && reply.first_fd.valid() && pending_.empty())
+        same_processor_.hold(static_cast<int>(notification.pid));
     if (reply.later) return start_worker(listener, notification.id, index, request);
     foresight_->note(request, reply);
     deliver(listener, notification.id, index, request.sequence, std::move(reply));
@@ -142,6 +144,7 @@ void Monitor::start_worker(int listener, u64 id, u32 slot, const Request& reques
     if (pending_.size() >= kMaxWorkers || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
         return deliver(listener, id, slot, request.sequence, Reply::failure(Err::no_quota));
     }
+    same_processor_.release();
     int monitor = getpid();
     int worker = fork();
     if (worker == 0) {
@@ -261,6 +264,7 @@ void Monitor::admit(int listener, const seccomp_notif& notification) {
     u64 flags = notification.data.args[0];
     if (flags != kForkFlags && flags != kThreadFlags) return answer(listener, notification.id, 0, EPERM);
     if (stopping_ || keeper_lost_ || !within_limit()) return answer(listener, notification.id, 0, EAGAIN);
+    same_processor_.release();  // what is born inherits it
     ++used_;
     last_admission_ = now_ns();
     answer(listener, notification.id, 0, 0, true);

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host/linux/monitor/same_processor.hpp"
+
+namespace postern::host {
+
+SameProcessor::SameProcessor() : choice_{sched_getaffinity(0, sizeof own_, &own_) == 0 && CPU_COUNT(&own_) > 1} {}
+
+void SameProcessor::hold(int thread) {
+    if (!choice_ || held()) return;
+    int here = sched_getcpu();
+    if (here < 0 || sched_getaffinity(thread, sizeof theirs_, &theirs_) != 0 || CPU_COUNT(&theirs_) < 2 ||
+        !CPU_ISSET(static_cast<unsigned>(here), &theirs_))
+        return;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(static_cast<unsigned>(here), &one);
+    if (sched_setaffinity(thread, sizeof one, &one) != 0) return;
+    thread_ = thread;
+    if (sched_setaffinity(0, sizeof one, &one) != 0) release();
+}
+
+void SameProcessor::release() {
+    if (!held()) return;
+    // It may have ended; what else may be wrong leaves it slower, not stuck.
+    sched_setaffinity(thread_, sizeof theirs_, &theirs_);
+    sched_setaffinity(0, sizeof own_, &own_);
+    thread_ = 0;
+}
+
+}  // namespace postern::host
