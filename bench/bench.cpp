@@ -62,7 +62,7 @@ const std::map<std::string, double> kTargets = {
     {"fork-wait", 1.7},
     {"page-fault", 1.1},
     {"true", 2.5},
-    {"python-pass", 1.5},
+    {"python-pass", 1.15},
     {"open-close", 0.5},
     {"stat", 0.5},
     {"stat-missing", 0.3},

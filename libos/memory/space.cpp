@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bookkeeping of the address space and mmap, munmap, mprotect. Remapping and the break: space_remap.cpp.
+// Bookkeeping of the address space, mmap and munmap. The other files of the class: space_protect.cpp (protections and
+// faults), space_code.cpp, space_limits.cpp, space_lock.cpp, space_remap.cpp (mremap and the break).
 //
 // Every operation checks first, then asks the host, then changes the tree, which cannot fail: the nodes it may need
 // were allocated before. Files of mappings that went are released after the lock, because closing may take others.
@@ -9,6 +10,7 @@
 #include "libos/gate.hpp"
 #include "libos/memory/doomed.hpp"
 #include "libos/memory/shared_memory.hpp"
+#include "libos/memory/space_inner.hpp"
 #include "libos/proc/settings.hpp"
 #include "libos/process/process.hpp"
 #include "libos/process/table.hpp"
@@ -19,28 +21,6 @@ namespace postern::libos {
 namespace {
 
 constexpr u32 kSpareNodes = 6;  // mremap carves two ranges (two splits each) and inserts one mapping
-constexpr u64 kLimitData = 2, kLimitAddressSpace = 9;
-
-/// What RLIMIT_DATA counts.
-bool is_data(const Mapping& mapping) {
-    return mapping.shared == 0 && (mapping.prot & gate::kProtWrite) != 0 && mapping.grows_down == 0 &&
-           mapping.kind != MappingKind::stack;
-}
-
-class TryGuard {
-public:
-    explicit TryGuard(SharedLock& lock) : lock_{lock}, held_{lock.try_lock()} {}
-    ~TryGuard() {
-        if (held_) lock_.unlock();
-    }
-    TryGuard(const TryGuard&) = delete;
-    TryGuard& operator=(const TryGuard&) = delete;
-    bool held() const { return held_; }
-
-private:
-    SharedLock& lock_;
-    bool held_;
-};
 
 u64 random_pages(u32 bits) {
     constexpr u32 kNoRandomize = 0x0040000;  // ADDR_NO_RANDOMIZE of personality(2)
@@ -224,17 +204,6 @@ void Space::merge(u64 start, u64 end, Doomed& doomed) {
     }
 }
 
-/// Patches in code that is about to change or go must be forgotten before its memory is used again.
-void Space::announce_code(u64 start, u64 end) {
-    for (MappingNode* node = tree_.at_or_above(start); node != nullptr && node->mapping.start < end;
-         node = tree_.next(*node)) {
-        if ((node->mapping.prot & gate::kProtExecute) == 0) continue;
-        u64 from = node->mapping.start > start ? node->mapping.start : start;
-        u64 to = node->mapping.end < end ? node->mapping.end : end;
-        g_host->code_changed(from, to - from);
-    }
-}
-
 /// Unmaps at the host what the tree has in the range, one call per run of memory of the same sort. The first error.
 gate::Err Space::release_host(u64 start, u64 end) {
     gate::Err outcome = gate::Err::ok;
@@ -375,67 +344,6 @@ Res<u64> Space::map_locked(u64 address, u64 size, u32 prot, u32 flags, File* fil
     return address;
 }
 
-/// Maps text that the host has prepared in the file's place, with its code below. False: there is none that fits.
-bool Space::map_prepared(u64 address, u64 size, u32 prot, File& file, u64 offset, Doomed& doomed) {
-    const gate::PreparedText* text = file.prepared_text();
-    if (text == nullptr || !prepares_ || prot != (gate::kProtRead | gate::kProtExecute) || offset != text->offset ||
-        size != text->size || g_host->code_prepared == nullptr)
-        return false;
-    const u64 code = address - text->distance, code_end = code + text->code_size;
-    if (address < g_parameters->user_low + text->distance || code_end > address || overlaps(code, code_end))
-        return false;
-    if (!file.map_prepared(address, prot).ok() || !g_host->code_prepared(code, text->code_size)) {
-        g_gate->DkStreamUnmap(code, text->code_size);
-        return false;
-    }
-    Mapping mapping;
-    mapping.start = code;
-    mapping.end = code_end;
-    mapping.prot = prot;
-    mapping.kind = MappingKind::code;
-    insert(mapping, doomed);
-    return true;
-}
-
-/// The code of prepared texts that go as a whole goes with them. Of a text that goes in parts it stays.
-void Space::drop_prepared(u64 start, u64 end, Doomed& doomed) {
-    MappingNode* node = tree_.at_or_above(start);
-    while (node != nullptr && node->mapping.start < end) {
-        const Mapping mapping = node->mapping;
-        node = tree_.next(*node);
-        if (mapping.prepared == 0) continue;
-        const gate::PreparedText& text = *mapping.file->prepared_text();
-        if (mapping.start < start || mapping.end > end || mapping.end - mapping.start != text.size) continue;
-        if (!prepare().ok()) return;
-        const u64 code = mapping.start - text.distance;
-        g_host->code_changed(code, text.code_size);
-        g_gate->DkStreamUnmap(code, text.code_size);
-        carve(code, code + text.code_size, doomed);
-        node = tree_.at_or_above(mapping.end);
-    }
-}
-
-bool Space::exceeds_data_limit(u64 more) const {
-    u64 limit = current_process().limits[kLimitData][0];
-    if (limit == ~0ull) [[likely]]
-        return false;
-    for (MappingNode* node = tree_.first(); node != nullptr; node = tree_.next(*node))
-        if (is_data(node->mapping)) more += node->mapping.end - node->mapping.start;
-    return more > limit;
-}
-
-bool Space::exceeds_limits(u64 more, bool data) const {
-    if (mapped_ - time_page_bytes_ + more > current_process().limits[kLimitAddressSpace][0]) return true;
-    return data && exceeds_data_limit(more);
-}
-
-Res<void> Space::check_memory(gate::Err error, u64 size) const {
-    if (error != gate::Err::no_quota && error != gate::Err::no_memory) return check(error);
-    // The kernel has other reasons, too, to have no memory; below the limit it is one of those.
-    if (mapped_ + size > g_parameters->memory_limit) report_limit(gate::Limit::memory);
-    return Failure{Errno::nomem};  // never EAGAIN
-}
-
 Res<void> Space::unmap(u64 address, u64 size) {
     const u64 high = g_parameters->user_high;
     if (!page_aligned(address) || size == 0 || address > high || size > high - address) return Failure{Errno::inval};
@@ -453,199 +361,6 @@ Res<void> Space::unmap(u64 address, u64 size) {
     if (release_host(address, end) != gate::Err::ok && splits) return Failure{Errno::nomem};
     carve(address, end, doomed);
     return {};
-}
-
-Res<void> Space::detach(u64 address) {
-    if (!page_aligned(address)) return Failure{Errno::inval};
-    Doomed doomed;
-    Guard guard{lock_};
-    TRY(prepare());
-    TRY(check_unsealed(address, address + 1));
-    // As Linux: the first mapping from `address` on that lies where the attachment put it, and all of its kind after
-    // it.
-    File* file = nullptr;
-    u64 end = 0;
-    MappingNode* node = tree_.at_or_above(address);
-    while (node != nullptr && (file == nullptr || node->mapping.end <= end)) {
-        const Mapping mapping = node->mapping;
-        node = tree_.next(*node);
-        bool candidate = mapping.start >= address && mapping.file != nullptr &&
-                         mapping.file->kind() == FileKind::segment && mapping.start - address == mapping.offset;
-        if (!candidate || (file != nullptr && mapping.file != file)) continue;
-        if (file == nullptr) {
-            file = mapping.file;
-            end = address + file->mapped_size();
-        }
-        announce_code(mapping.start, mapping.end);
-        (void)release_host(mapping.start, mapping.end);
-        carve(mapping.start, mapping.end, doomed);
-    }
-    if (file == nullptr) return Failure{Errno::inval};
-    return {};
-}
-
-Res<void> Space::protect(u64 address, u64 size, u32 prot) {
-    const u64 high = g_parameters->user_high;
-    constexpr u32 kGrowsDown = 0x0100'0000, kGrowsUp = 0x0200'0000;
-    if (!page_aligned(address) || (prot & ~(7u | kGrowsDown | kGrowsUp)) != 0 ||
-        (prot & (kGrowsDown | kGrowsUp)) == (kGrowsDown | kGrowsUp))
-        return Failure{Errno::inval};
-    if (size == 0) return {};
-    if (address > high || size > high - address) return Failure{Errno::nomem};
-    if ((prot & kGrowsUp) != 0) return Failure{Errno::inval};
-    Doomed doomed;
-    Guard guard{lock_};
-    TRY(prepare());
-    u64 end = address + page_ceil(size);
-    TRY(check_unsealed(address, end));
-    MappingNode* node = tree_.at_or_above(address);
-    if (node == nullptr || node->mapping.start > address) {
-        if ((prot & kGrowsDown) == 0 || node == nullptr || node->mapping.start >= end || node->mapping.grows_down == 0)
-            return Failure{Errno::nomem};
-        address = node->mapping.start;
-    }
-    if ((prot & kGrowsDown) != 0) {
-        if (node->mapping.grows_down == 0 && node->mapping.kind != MappingKind::stack) return Failure{Errno::inval};
-        address = node->mapping.start;
-    }
-    prot &= 7;
-    // As Linux: what precedes the first hole or refusal changes, then the call fails.
-    Errno outcome = Errno::ok;
-    u64 stop = address, becomes_data = 0;
-    bool changes = false, code = false;
-    for (; node != nullptr && stop < end; node = tree_.next(*node)) {
-        if (node->mapping.start > stop) break;
-        if ((prot & ~node->mapping.max_prot) != 0) {
-            outcome = Errno::acces;
-            break;
-        }
-        if (node->mapping.prot != prot) changes = true;
-        Mapping changed = node->mapping;
-        changed.prot = prot;
-        if (is_data(changed) && !is_data(node->mapping)) {
-            becomes_data +=
-                (changed.end < end ? changed.end : end) - (changed.start > address ? changed.start : address);
-            if (exceeds_data_limit(becomes_data)) {
-                outcome = Errno::nomem;
-                break;
-            }
-        }
-        if ((node->mapping.prot & gate::kProtExecute) != 0 &&
-            ((prot & gate::kProtExecute) == 0 || (prot & gate::kProtWrite) != 0))
-            code = true;
-        stop = node->mapping.end;
-    }
-    if (outcome == Errno::ok && stop < end) outcome = Errno::nomem;
-    if (stop > end) stop = end;
-    if (stop > address && changes) {
-        if (code) announce_code(address, stop);
-        gate::Err error = g_gate->DkVirtualMemoryProtect(address, stop - address, prot);
-        TRY(check_memory(error, 0));
-        node = tree_.at_or_above(address);
-        if (node->mapping.start < address) node = split(node, address);
-        while (node != nullptr && node->mapping.start < stop) {
-            if (node->mapping.end > stop) split(node, stop);
-            node->mapping.prot = prot;
-            node = tree_.next(*node);
-        }
-        merge(address, stop, doomed);
-    }
-    if (outcome != Errno::ok) return Failure{outcome};
-    return {};
-}
-
-Res<u64> Space::place_code(u64 near, u64 size) {
-    constexpr u64 kReach = (1ull << 31) - (1 << 20);
-    const u64 low = g_parameters->user_low, high = g_parameters->user_high;
-    size = page_ceil(size);
-    if (size == 0 || size > kReach || near >= high) return Failure{Errno::inval};
-    Doomed doomed;
-    // Not a Guard: a thread that unmaps code holds this lock while it waits for the patcher, which asks here.
-    TryGuard guard{lock_};
-    if (!guard.held()) return Failure{Errno::again};
-    TRY(prepare());
-    u64 lowest = near > kReach + low ? near - kReach : low;
-    u64 highest = near + kReach < high ? near + kReach : high;
-    // Below the code first: above a program lies its heap, which must be able to grow.
-    u64 found = tree_.find_gap(size, lowest, near);
-    if (found == 0) found = tree_.find_gap(size, near, highest);
-    if (found == 0) return Failure{Errno::nomem};
-    Mapping mapping;
-    mapping.start = found;
-    mapping.end = found + size;
-    mapping.prot = gate::kProtRead | gate::kProtExecute;
-    mapping.kind = MappingKind::code;
-    insert(mapping, doomed);
-    return found;
-}
-
-Res<u32> Space::freeze_code(u64 address, u64 size) {
-    if (!lock_.try_lock()) return Failure{Errno::again};
-    u64 end = address + size;
-    u32 prot = 0;
-    MappingNode* node = tree_.at_or_above(address);
-    bool first = true;
-    while (address < end && node != nullptr && node->mapping.start <= address && node->mapping.shared == 0 &&
-           (first || node->mapping.prot == prot)) {
-        prot = node->mapping.prot;
-        first = false;
-        address = node->mapping.end;
-        node = tree_.next(*node);
-    }
-    if (address >= end) return prot;
-    lock_.unlock();
-    return Failure{Errno::inval};
-}
-
-bool Space::grow_down(u64 address) {
-    constexpr u64 kGuardGap = 1 << 20;  // stack_guard_gap
-    Guard guard{lock_};
-    if (!prepare().ok()) return false;
-    MappingNode* node = tree_.at_or_above(address);
-    u64 start = page_floor(address);
-    if (node == nullptr || node->mapping.start <= start) return false;
-    // The first thread's stack has all of its limit from the start; but the limit may have been raised since.
-    if (node->mapping.grows_down == 0 && node->mapping.kind != MappingKind::stack) return false;
-    u64 limit = current_process().limits[3][0];  // RLIMIT_STACK
-    if (node->mapping.end - start > limit) return false;
-    MappingNode* before = tree_.below(start + 1);
-    if (before != nullptr && before->mapping.end + kGuardGap > start) return false;
-    u64 size = node->mapping.start - start;
-    if (g_gate->DkVirtualMemoryAlloc(start, size, gate::kAllocCommit, node->mapping.prot) != gate::Err::ok)
-        return false;
-    if (node->mapping.locked != 0) locked_ += size;
-    node->mapping.start = start;
-    // The key changed, though not the order: the path to the node must be refreshed from the new key.
-    tree_.resized(*node);
-    mapped_ += size;
-    return true;
-}
-
-Res<bool> Space::resolve_fault(u64 address, u32 flags) {
-    FileRef file;
-    u64 offset;
-    u32 prot;
-    bool shared;
-    {
-        Guard guard{lock_};
-        MappingNode* node = tree_.at_or_above(address);
-        if (node == nullptr) return false;
-        const Mapping& mapping = node->mapping;
-        u32 needed = (flags & 1) != 0 ? gate::kProtWrite : (flags & 2) != 0 ? gate::kProtExecute : gate::kProtRead;
-        if (mapping.start <= address && mapping.file != nullptr) {
-            if ((mapping.prot & needed) == 0) return false;
-            mapping.file->reference();
-            file = FileRef{mapping.file};
-            offset = mapping.offset + (page_floor(address) - mapping.start);
-            prot = mapping.prot;
-            shared = mapping.shared != 0;
-        }
-    }
-    if (file.get() == nullptr) return grow_down(address);
-    auto brought = file->fault_in(page_floor(address), offset, prot, shared);
-    if (brought.ok()) return true;
-    if (brought.error() == Errno::io) return Failure{Errno::io};
-    return false;
 }
 
 void Space::clear() {

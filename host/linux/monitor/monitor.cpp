@@ -69,8 +69,9 @@ Result<LaunchResult, LaunchError> Monitor::run() {
         loop();
     }
     finish();
-    if (!failed_) result_.stats.answers_ahead = foresight_->keep(foreseen());
-    while (texts_->has_work()) texts_->build();
+    // Who loses the keeper is to be gone at once.
+    if (!failed_ && !keeper_lost_) result_.stats.answers_ahead = foresight_->keep(foreseen());
+    while (texts_->has_work() && !keeper_lost_) texts_->build();
     if (failed_) return Failure{error_};
     return std::move(result_);
 }
