@@ -56,10 +56,10 @@ void Monitor::poll_memory() {
     }
     // As far ahead as a program needs that touches fresh pages as fast as two processors can, about 4 GiB a second.
     u64 period = std::clamp<u64>((memory_limit_ - total) / (4 << 20), 10, 250);
-    if (!settled_ && now_ns() - started_ > 300 * kMillisecond) {
-        settled_ = true;
+    // While nobody asks for anything nothing but this runs, each time in the same few pages.
+    if (now_ns() - started_ > 300 * kMillisecond && result_.stats.monitor_requests == requests_seen_)
         forget_code_pages();
-    }
+    requests_seen_ = result_.stats.monitor_requests;
     memory_poll_ = now_ns() + period * kMillisecond;
 }
 

@@ -141,8 +141,8 @@ private:
     bool two_steps_ = false;  ///< a descriptor is injected and the call answered one after the other
     u64 last_admission_ = 0, full_until_ = 0;
     int first_ = -1;
-    bool settled_ = false, first_ready_ = false, first_ended_ = false, stopping_ = false, failed_ = false,
-         keeper_lost_ = false;
+    u64 requests_seen_ = 0;  ///< when memory was last looked at
+    bool first_ready_ = false, first_ended_ = false, stopping_ = false, failed_ = false, keeper_lost_ = false;
     LaunchError error_;
     LaunchResult result_;
 };
