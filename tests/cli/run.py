@@ -9,8 +9,10 @@ import contextlib
 import json
 import os
 import re
+import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -591,6 +593,28 @@ print(prepared, len(open('/proc/self/maps').readlines()) < 120)
                   "[t.start() for t in threads]; [t.join() for t in threads]; print(len(sizes))\n")
         for _ in range(5):
             self.assertEqual(self.asked("/usr/bin/python3", "-c", script)[2], "1\n")
+
+    def test_few_descriptors(self):
+        script = "import json, re, ssl, threading, subprocess, asyncio, email, logging, unittest; print('fine')"
+        command = [POSTERN, "run", "--quiet", "--", "/usr/bin/python3", "-c", script]
+        for limits in (None, None, None, (1024, 1024), (100, 4096), (40, 4096), (300, 300), (128, 128)):
+            limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limits)) if limits else None
+            done = subprocess.run(command, capture_output=True, timeout=60, preexec_fn=limit, check=False,
+                                  env={**os.environ, **self.env})
+            self.assertEqual((done.returncode, done.stdout), (0, b"fine\n"), (limits, done))
+        # As many of the user's are on their way between processes as may be.
+        ends = socket.socketpair()
+        for _ in range(19):
+            socket.send_fds(ends[0], [b"x"], [0] * 10)
+        limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (195, 4096))
+        command.insert(2, "--stats=json")
+        done = subprocess.run(command, capture_output=True, timeout=60, preexec_fn=limit, check=False,
+                              env={**os.environ, **self.env})
+        self.assertEqual((done.returncode, done.stdout), (0, b"fine\n"), done)
+        if os.getuid() != 0:
+            self.assertEqual(json.loads(done.stderr)["answers_ahead"], 0)
+        for end in ends:
+            end.close()
 
     def test_refusals_are_reported_each_time(self):
         for _ in range(4):

@@ -44,15 +44,16 @@ namespace {
 
 constexpr usize kSpawnText = 120 << 10;
 constexpr usize kMaxPointers = 4096;
-constexpr int kHighDescriptor = 320;  ///< sources of start descriptors are kept above the targets
-static_assert(kFdForeseen + kMessageDescriptors <= kHighDescriptor);
+constexpr int kHighDescriptor = 64;  ///< sources of start descriptors are kept above the targets
+constexpr int kHighForeseen = 320;   ///< and those of foreseen files above theirs, which take the others' places
+static_assert(kFdForeseen + kMessageDescriptors <= kHighForeseen);
 
 struct SpawnRequest {
     u32 argument_count;  ///< strings that follow; 0: only the second argument follows, the rest is known
     u32 environment_count;
     u32 descriptors;  ///< bit i: what becomes descriptor i is sent along, in order; bit kFdBoot + 1: the image
     u32 answer;       ///< 0: nobody waits for the process number
-    u32 foreseen;     ///< so many descriptors follow in a message of their own
+    u32 foreseen;     ///< 1: descriptors follow in a message of their own
 };
 constexpr usize kSpawnDescriptors = kFdBoot + 2;
 static_assert(kSpawnDescriptors <= kMessageDescriptors);
@@ -181,7 +182,7 @@ void receive_foreseen(int control, Child& child) {
     if (receive_message(control, {&part, 1}, child.foreseen, child.foreseen_count, 0) <= 0) return;
     for (usize i = 0; i < child.foreseen_count; ++i) {
         int low = child.foreseen[i];
-        child.foreseen[i] = fcntl(low, F_DUPFD_CLOEXEC, kHighDescriptor);
+        child.foreseen[i] = fcntl(low, F_DUPFD_CLOEXEC, kHighForeseen);
         close(low);
     }
 }
@@ -290,20 +291,24 @@ Result<void, LaunchError> Keeper::start(const KeeperOptions& options) {
 }
 
 Result<void, LaunchError> Keeper::spawn_first(const std::string& config, const int (&descriptors)[kFdBoot + 2],
-                                              const std::vector<Fd>& foreseen) {
-    SpawnRequest request{0, 0, (1u << kSpawnDescriptors) - 1, 0, static_cast<u32>(foreseen.size())};
-    bool sent = send_request(control_.get(), request, config, descriptors, kSpawnDescriptors);
-    if (sent && !foreseen.empty()) {
-        int numbers[kMessageDescriptors];
-        for (usize i = 0; i < foreseen.size(); ++i) numbers[i] = foreseen[i].get();
-        char byte = 0;
-        iovec part{&byte, 1};
-        sent = send_message(control_.get(), {&part, 1}, {numbers, foreseen.size()}) >= 0;
-    }
-    if (!sent) {
+                                              bool foreseen) {
+    SpawnRequest request{0, 0, (1u << kSpawnDescriptors) - 1, 0, foreseen};
+    if (!send_request(control_.get(), request, config, descriptors, kSpawnDescriptors)) {
         return Failure{launch_error(125, "cannot start the picoprocess: %s", strerror(errno))};
     }
     return {};
+}
+
+bool Keeper::hand_over(const std::vector<Fd>& foreseen) {
+    int numbers[kMessageDescriptors];
+    usize count = std::min(foreseen.size(), kMessageDescriptors);
+    for (usize i = 0; i < count; ++i) numbers[i] = foreseen[i].get();
+    char byte = 0;
+    iovec part{&byte, 1};
+    if (send_message(control_.get(), {&part, 1}, {numbers, count}) >= 0) return true;
+    // The kernel bounds how many descriptors of one user are on their way at a time (unix(7), ETOOMANYREFS).
+    send_message(control_.get(), {&part, 1}, {});
+    return false;
 }
 
 Result<int, gate::Err> Keeper::spawn(const std::vector<std::string>& arguments,

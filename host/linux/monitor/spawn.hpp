@@ -46,11 +46,13 @@ class Keeper {
 public:
     /// Forks the keeper. Signals that the monitor blocks stay blocked in the keeper and are unblocked in picoprocesses.
     Result<void, LaunchError> start(const KeeperOptions& options);
-    /// Starts the first picoprocess with what becomes its descriptors 0 to 8, the entry image, and what becomes those
-    /// from kFdForeseen on (kMessageDescriptors at most). What goes wrong arrives at the other end of kFdBoot. Does not
-    /// wait.
+    /// Starts the first picoprocess with what becomes its descriptors 0 to 8, and the entry image. What goes wrong
+    /// arrives at the other end of kFdBoot. Does not wait. `foreseen`: it starts only after hand_over().
     Result<void, LaunchError> spawn_first(const std::string& config, const int (&descriptors)[kFdBoot + 2],
-                                          const std::vector<Fd>& foreseen);
+                                          bool foreseen);
+    /// What becomes the first picoprocess's descriptors from kFdForeseen on, kMessageDescriptors at most. False: it
+    /// starts without them.
+    bool hand_over(const std::vector<Fd>& foreseen);
     /// Starts another picoprocess; its process number. The first one's descriptors and limits are used again, but for
     /// `boot` and those of `streams` (descriptors 0 to 2) that are valid.
     Result<int, gate::Err> spawn(const std::vector<std::string>& arguments, const std::vector<std::string>& environment,

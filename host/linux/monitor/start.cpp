@@ -227,7 +227,9 @@ Result<void, LaunchError> Monitor::start() {
                          requests.get(),     notice.read_only.get(), streams_.source(3), theirs.get(), entry.get()};
     static_assert(kFdBoot == 8);
     terminal_.raw();
-    TRY(keeper_.spawn_first(config, descriptors, foreseen_files));
+    TRY(keeper_.spawn_first(config, descriptors, !foreseen_files.empty()));
+    // It has not started, so that nobody has seen an answer.
+    if (!foreseen_files.empty() && !keeper_.hand_over(foreseen_files)) foreseen().count = 0;
     used_ = 1;
     return {};
 }
