@@ -8,12 +8,15 @@
 
 #include <sched.h>
 
+#include "base/types.hpp"
+
 namespace postern::host {
 
 class SameProcessor {
 public:
     SameProcessor();
-    /// Both run where the caller does, until release(). Nothing is done when there is only one processor to choose.
+    /// Both run where the caller does, until release(). Nothing is done when there is only one processor to choose, and
+    /// now and then for some milliseconds: what else runs there may make another one better.
     void hold(int thread);
     void release();
     bool held() const { return thread_ > 0; }
@@ -22,6 +25,7 @@ private:
     cpu_set_t own_, theirs_;
     bool choice_;
     int thread_ = 0;
+    u64 change_ = 0;  ///< monotonic ns: until then it is held, or left alone
 };
 
 }  // namespace postern::host
