@@ -519,7 +519,7 @@ class Cache(Case):
                   "[t.start() for t in threads]; [t.join() for t in threads]\n")
         program = ("python3", "-c", script)
         self.traps(program=program)
-        self.assertLessEqual(self.traps(program=program), 60)  # 16 starts
+        self.assertLessEqual(self.traps(program=program), 110)  # 16 starts; 400 without, 45 to 70 by who meets whom
 
     def test_mapped_and_unmapped_many_times(self):
         script = (r"""
@@ -603,19 +603,24 @@ print(prepared, len(open('/proc/self/maps').readlines()) < 120)
             done = subprocess.run(command, capture_output=True, timeout=60, preexec_fn=limit, check=False,
                                   env={**os.environ, **self.env})
             self.assertEqual((done.returncode, done.stdout), (0, b"fine\n"), (limits, done))
-        # As many of the user's are on their way between processes as may be.
+        # As many of the user's are on their way between processes as may be: perhaps too many for what was foreseen.
         ends = socket.socketpair()
         for _ in range(19):
             socket.send_fds(ends[0], [b"x"], [0] * 10)
         limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (195, most))
-        command.insert(2, "--stats=json")
         done = subprocess.run(command, capture_output=True, timeout=60, preexec_fn=limit, check=False,
                               env={**os.environ, **self.env})
         self.assertEqual((done.returncode, done.stdout), (0, b"fine\n"), done)
-        if os.getuid() != 0:
-            self.assertEqual(json.loads(done.stderr)["answers_ahead"], 0)
         for end in ends:
             end.close()
+
+    def test_without_what_was_foreseen(self):
+        program = ("/usr/bin/python3", "-c", "import json; print('fine')")
+        counts = [self.asked(*program)[1] for _ in range(3)]
+        self.assertGreater(counts[2], 20)
+        outcome = run("--quiet", "--stats=json", "--force-fallback=foreseen", "--", *program, env=self.env)
+        self.expect(outcome, 0, "fine\n")
+        self.assertEqual(json.loads(outcome.err)["answers_ahead"], 0)
 
     def test_refusals_are_reported_each_time(self):
         for _ in range(4):

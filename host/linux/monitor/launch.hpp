@@ -95,7 +95,8 @@ struct LaunchOptions {
     std::string entry_path;
     bool no_landlock = false;  ///< leave out the second walls, to test the first one
     bool no_namespaces = false;
-    /// Comma-separated: openat2, landlock, tgkill, killable, memfd_seal, addfd, patch, cgroup
+    /// Comma-separated: openat2, landlock, tgkill, killable, memfd_seal, addfd, patch, cgroup,
+    /// foreseen
     std::string force_fallback;
     std::string library_options;  ///< further "key=value" lines for the library OS
 };

@@ -228,8 +228,12 @@ Result<void, LaunchError> Monitor::start() {
     static_assert(kFdBoot == 8);
     terminal_.raw();
     TRY(keeper_.spawn_first(config, descriptors, !foreseen_files.empty()));
-    // It has not started, so that nobody has seen an answer.
-    if (!foreseen_files.empty() && !keeper_.hand_over(foreseen_files)) foreseen().count = 0;
+    if (!foreseen_files.empty()) {
+        const bool with = !fallback("foreseen");
+        if (!with) foreseen_files.clear();
+        // It has not started, so that nobody has seen an answer.
+        if (!keeper_.hand_over(foreseen_files) || !with) foreseen().count = 0;
+    }
     used_ = 1;
     return {};
 }
