@@ -10,8 +10,6 @@
 
 namespace postern::host {
 
-using gate::Err;
-
 namespace {
 
 constexpr u64 kMagic = 0x317365746e6f2d70;

@@ -213,13 +213,13 @@ Result<void, LaunchError> Monitor::start() {
     boots_.push_back({Fd{boot[0]}, true, -1});
     Fd theirs{boot[1]};
 
-    // One argument of a program is at most 128 KiB on Linux, and entry keeps its own copy in less.
     make_requests();
     std::vector<Fd> foreseen_files;
     // Descriptors that nobody may need must not be missing elsewhere.
     rlimit64 most;
     if (prlimit64(0, RLIMIT_NOFILE, nullptr, &most) == 0 && most.rlim_max >= 1024)
         foresight_->answer(*requests_, *names_, foreseen(), foreseen_files);
+    // One argument of a program is at most 128 KiB on Linux, and entry keeps its own copy in less.
     std::string config = config_text({}, !foreseen_files.empty());
     if (config.size() >= kMaxConfig)
         return Failure{launch_error(125, "the view is too large to describe; use fewer -v options")};
