@@ -2,6 +2,7 @@
 // Names and canonical texts that several emitters use.
 #include <cctype>
 
+#include "base/hash.hpp"
 #include "gate/gatec/emit.hpp"
 
 namespace postern::gatec {
@@ -78,10 +79,6 @@ std::string signature(const Call& call) {
     return text;
 }
 
-u64 fingerprint(std::string_view text) {
-    u64 hash = 0xcbf29ce484222325ull;
-    for (char c : text) hash = (hash ^ static_cast<u8>(c)) * 0x100000001b3ull;
-    return hash;
-}
+u64 fingerprint(std::string_view text) { return hash_of(text); }
 
 }  // namespace postern::gatec

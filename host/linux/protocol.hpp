@@ -8,6 +8,7 @@
 // and may change while it is read; everything the monitor writes here is advice for the guest's own good only.
 #pragma once
 
+#include "base/hash.hpp"
 #include "base/types.hpp"
 #include "gate/types.hpp"
 
@@ -157,16 +158,30 @@ inline constexpr u32 kHintCount = 32;
 inline constexpr u64 kSlotOffset = 4096;
 static_assert(sizeof(RequestHeader) <= kSlotOffset);
 
+/// What tells questions of the same name apart, of those that are foreseen.
+struct ForeseenQuestion {
+    Ask ask = Ask::none;
+    u32 access = 0, options = 0;
+    u64 position = 0;  ///< Slot::size
+    bool operator==(const ForeseenQuestion&) const = default;
+};
+/// Never 0.
+inline u32 hash_of_question(const ForeseenQuestion& question, std::string_view name) {
+    u64 start = kHashStart ^ static_cast<u32>(question.ask) ^ u64 { question.access } << 8 ^
+                u64 { question.options } << 32 ^ question.position;
+    u64 hash = hash_of(name, start);
+    hash ^= hash >> 29;
+    return static_cast<u32>(hash) == 0 ? 1 : static_cast<u32>(hash);
+}
+
 /// A question that the monitor answered before it was asked: it remembers what earlier starts of the program asked
 /// (monitor/foresight.hpp). Only answers with `cache` are among these, so that they hold as long as the family lives.
 /// Behind the record come the question's name, the answer's text and the second one, each with a NUL.
 struct ForeseenAnswer {
     u32 size;  ///< with the names, a multiple of 8
     u32 used;  ///< set by who takes the answer. Advice
-    Ask ask;
-    u32 access, options;
+    ForeseenQuestion question;
     u32 name_length;
-    u64 position;  ///< Slot::size of the question
     gate::Err error;
     u32 host_error;
     i32 descriptor, second_descriptor;  ///< in the first picoprocess and those that it forks; -1: none
@@ -191,14 +206,6 @@ struct ForeseenTable {
 inline constexpr u64 kForeseenOffset = kSlotOffset + u64{kSlotCount} * kSlotSize;
 inline constexpr u64 kForeseenSize = 512 << 10;
 inline constexpr u64 kRequestFileSize = kForeseenOffset + kForeseenSize;
-
-/// Never 0.
-inline u32 hash_of_question(Ask ask, u32 access, u32 options, u64 position, const char* name, usize length) {
-    u64 hash = 0xcbf29ce484222325ull ^ static_cast<u32>(ask) ^ u64 { access } << 8 ^ u64 { options } << 32 ^ position;
-    for (usize i = 0; i < length; ++i) hash = (hash ^ static_cast<u8>(name[i])) * 0x100000001b3ull;
-    hash ^= hash >> 29;
-    return static_cast<u32>(hash) == 0 ? 1 : static_cast<u32>(hash);
-}
 
 /// Written by the monitor, mapped read-only by picoprocesses.
 struct Notice {

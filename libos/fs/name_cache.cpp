@@ -2,6 +2,7 @@
 // The cache of names: buckets of entries in the arena, each published by one exchange.
 #include "libos/fs/name_cache.hpp"
 
+#include "base/hash.hpp"
 #include "base/memory.hpp"
 #include "libos/fs/directory_cache.hpp"
 #include "libos/fs/handle_cache.hpp"
@@ -98,8 +99,7 @@ bool answer_named(gate::Attributes& answer, const gate::Attributes& known, std::
 }
 
 u32 hash_of_name(std::string_view text) {
-    u64 hash = 0x9e3779b97f4a7c15ull;
-    for (char character : text) hash = (hash ^ static_cast<u8>(character)) * 0x100000001b3ull;
+    u64 hash = hash_of(text, 0x9e3779b97f4a7c15ull);
     return static_cast<u32>(hash ^ hash >> 32);
 }
 

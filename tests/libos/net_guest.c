@@ -28,11 +28,6 @@ int events_of(int fd, int wanted) {
     poll(&item, 1, 0);
     return item.revents;
 }
-int reap(pid_t child) {
-    int status = -1;
-    waitpid(child, &status, 0);
-    return status;
-}
 socklen_t local_name(struct sockaddr_un* address, const char* path) {
     memset(address, 0, sizeof *address);
     address->sun_family = AF_UNIX;

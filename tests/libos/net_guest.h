@@ -23,6 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "children.h"
+
 extern int failures;
 extern volatile int caught;
 void check(int condition, const char* name);
@@ -30,16 +32,6 @@ void check(int condition, const char* name);
 void handle(int number, int flags);
 void nap(long milliseconds);
 int events_of(int fd, int wanted);
-#define CHILD(...)             \
-    ({                         \
-        pid_t child_ = fork(); \
-        if (child_ == 0) {     \
-            __VA_ARGS__;       \
-            _exit(0);          \
-        }                      \
-        child_;                \
-    })
-int reap(pid_t child);
 socklen_t local_name(struct sockaddr_un* address, const char* path);
 struct sockaddr_in inet_name(const char* address, int port);
 struct sockaddr_in6 inet6_name(const char* address, int port);

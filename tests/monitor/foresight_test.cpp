@@ -62,8 +62,7 @@ protected:
         return run->foresight.keep(table());
     }
     ForeseenAnswer* find(const Request& question) {
-        u32 hash = hash_of_question(question.ask, question.access, question.options, question.size, question.names,
-                                    question.name_length);
+        u32 hash = hash_of_question({question.ask, question.access, question.options, question.size}, question.name());
         for (const auto& place : table().places) {
             auto* answer = reinterpret_cast<ForeseenAnswer*>(reinterpret_cast<char*>(&table()) + place.offset);
             if (place.hash == hash && std::string_view{reinterpret_cast<char*>(answer + 1)} == question.name())

@@ -78,7 +78,8 @@ bool Request::answered_ahead() {
     if (table.count == 0 || slot.create != gate::kCreateNever ||
         (slot.ask != Ask::open && slot.ask != Ask::attributes && slot.ask != Ask::tree))
         return false;
-    u32 hash = hash_of_question(slot.ask, slot.access, slot.options, slot.size, slot.names, slot.name_length);
+    const ForeseenQuestion question{slot.ask, slot.access, slot.options, slot.size};
+    u32 hash = hash_of_question(question, {slot.names, slot.name_length});
     u32 at = hash % ForeseenTable::kPlaces;
     for (u32 looks = 0; looks < ForeseenTable::kPlaces; ++looks, at = (at + 1) % ForeseenTable::kPlaces) {
         const ForeseenTable::Place place = table.places[at];
@@ -89,8 +90,7 @@ bool Request::answered_ahead() {
         auto& answer = *reinterpret_cast<ForeseenAnswer*>(kRequestBase + kForeseenOffset + place.offset);
         const char* names = reinterpret_cast<const char*>(&answer + 1);
         const u32 text = answer.text_length, second = answer.second_length;
-        if (answer.ask != slot.ask || answer.access != slot.access || answer.options != slot.options ||
-            answer.position != slot.size || answer.name_length != slot.name_length ||
+        if (answer.question != question || answer.name_length != slot.name_length ||
             u64{text} + second + 2 > sizeof slot.names || memcmp(names, slot.names, slot.name_length) != 0)
             continue;
         if (answer.descriptor >= 0) {

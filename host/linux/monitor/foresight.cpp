@@ -49,11 +49,9 @@ void put_names(char* to, const Request& request, const Reply& reply) {
 }  // namespace
 
 StartKey start_key(const LaunchOptions& options) {
-    StartKey key{0xcbf29ce484222325ull, 0xcbf29ce484222325ull};
-    auto mix = [](u64& hash, std::string_view text) {
-        for (char character : text) hash = (hash ^ static_cast<u8>(character)) * 0x100000001b3ull;
-        hash = (hash ^ 0x100) * 0x100000001b3ull;
-    };
+    StartKey key{kHashStart, kHashStart};
+    // With its NUL, which no argument contains.
+    auto mix = [](u64& hash, std::string_view text) { hash = hash_of({"", 1}, hash_of(text, hash)); };
     auto add = [&](std::string_view text) { mix(key.same, text), mix(key.alike, text); };
     for (const std::string& argument : options.program) {
         mix(key.same, argument);
@@ -98,7 +96,7 @@ bool Foresight::read(const std::string& member) {
         at += sizeof record;
         auto ask = static_cast<Ask>(record.ask);
         if (!may_be_foreseen(ask, record.access, record.name_length) || bytes.size() - at < record.name_length) break;
-        Question question{ask, record.access, record.options, record.position,
+        Question question{{ask, record.access, record.options, record.position},
                           std::string{bytes.data() + at, record.name_length}};
         question.score = std::clamp(record.score, 1u, kCertain);
         if (question.name.find('\0') != std::string::npos || !add(std::move(question))) break;
@@ -107,24 +105,19 @@ bool Foresight::read(const std::string& member) {
     return true;
 }
 
-Foresight::Question* Foresight::find(Ask ask, u32 access, u32 options, u64 position, std::string_view name) {
-    auto [at, end] = by_hash_.equal_range(hash_of_question(ask, access, options, position, name.data(), name.size()));
+Foresight::Question* Foresight::find(const ForeseenQuestion& what, std::string_view name) {
+    auto [at, end] = by_hash_.equal_range(hash_of_question(what, name));
     for (; at != end; ++at) {
         Question& known = questions_[at->second];
-        if (known.ask == ask && known.access == access && known.options == options && known.position == position &&
-            known.name == name)
-            return &known;
+        if (known.what == what && known.name == name) return &known;
     }
     return nullptr;
 }
 
 bool Foresight::add(Question&& question) {
     if (questions_.size() >= ForeseenTable::kMost) return false;
-    if (question.ask == Ask::tree && ++listings_ > kMostListings) return true;
-    const std::string& name = question.name;
-    u32 hash =
-        hash_of_question(question.ask, question.access, question.options, question.position, name.data(), name.size());
-    by_hash_.emplace(hash, static_cast<u32>(questions_.size()));
+    if (question.what.ask == Ask::tree && ++listings_ > kMostListings) return true;
+    by_hash_.emplace(hash_of_question(question.what, question.name), static_cast<u32>(questions_.size()));
     questions_.push_back(std::move(question));
     return true;
 }
@@ -137,8 +130,8 @@ void Foresight::answer(Requests& requests, Names& names, ForeseenTable& table, s
     names.keep_refusals_quiet(true);
     for (Question& question : questions_) {
         if (question.score < kExpected) continue;
-        request.ask = question.ask, request.access = question.access, request.options = question.options;
-        request.size = question.position;
+        request.ask = question.what.ask, request.access = question.what.access;
+        request.options = question.what.options, request.size = question.what.position;
         request.name_length = static_cast<u32>(question.name.size());
         memcpy(request.names, question.name.data(), question.name.size());
         request.names[question.name.size()] = 0;
@@ -149,9 +142,8 @@ void Foresight::answer(Requests& requests, Names& names, ForeseenTable& table, s
         if (at + padded(size) > kForeseenSize || descriptors.size() + files > kMostDescriptors) continue;
         auto& answer = *reinterpret_cast<ForeseenAnswer*>(memory + at);
         answer.size = static_cast<u32>(padded(size));
-        answer.ask = question.ask, answer.access = question.access, answer.options = question.options;
+        answer.question = question.what;
         answer.name_length = request.name_length;
-        answer.position = question.position;
         answer.error = reply.error, answer.host_error = reply.host_error;
         answer.text_length = static_cast<u32>(reply.text.size());
         answer.second_length = static_cast<u32>(reply.second.size());
@@ -166,8 +158,7 @@ void Foresight::answer(Requests& requests, Names& names, ForeseenTable& table, s
         };
         answer.descriptor = hand_over(reply.first_fd);
         answer.second_descriptor = hand_over(reply.second_fd);
-        u32 hash = hash_of_question(question.ask, question.access, question.options, question.position,
-                                    question.name.data(), question.name.size());
+        u32 hash = hash_of_question(question.what, question.name);
         u32 place = hash % ForeseenTable::kPlaces;
         while (table.places[place].hash != 0) place = (place + 1) % ForeseenTable::kPlaces;
         table.places[place] = {hash, static_cast<u32>(at), count++};
@@ -182,9 +173,10 @@ void Foresight::note(const Request& request, const Reply& reply) {
     if (directory_.exists_nowhere() || reply.cache == 0 || reply.refused || request.create != gate::kCreateNever ||
         !may_be_foreseen(request.ask, request.access, request.name_length))
         return;
-    Question* known = find(request.ask, request.access, request.options, request.size, request.name());
+    const ForeseenQuestion what{request.ask, request.access, request.options, request.size};
+    Question* known = find(what, request.name());
     if (known == nullptr) {
-        add({request.ask, request.access, request.options, request.size, std::string{request.name()}, 0, 0, true});
+        add({what, std::string{request.name()}, 0, 0, true});
     } else {
         known->asked = true;
     }
@@ -209,9 +201,11 @@ u32 Foresight::keep(const ForeseenTable& table) {
         changed = changed || question.score != before;
     }
     std::erase_if(questions_, [](const Question& question) { return question.score == 0; });
-    if (changed || !seen_before_) write(same_);
+    if (!changed && seen_before_) return used;
+    const std::string kept = records();
+    write(same_, kept);
     // What commands have in common is learnt from those that are new.
-    if (changed && !seen_before_) write(alike_);
+    if (changed && !seen_before_) write(alike_, kept);
     return used;
 }
 
@@ -229,27 +223,31 @@ void Foresight::make_room() {
     for (const std::string& member : members) directory_.remove(member);
 }
 
-void Foresight::write(const std::string& written) {
-    if (!directory_.open(true)) return;
-    struct stat status;
-    if (fstatat(directory_.get(), written.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) make_room();
-    std::string records;
+std::string Foresight::records() const {
+    std::string bytes;
     for (const Question& question : questions_) {
-        Record record{static_cast<u32>(question.ask),
-                      question.access,
-                      question.options,
+        const ForeseenQuestion& what = question.what;
+        Record record{static_cast<u32>(what.ask),
+                      what.access,
+                      what.options,
                       question.score,
-                      question.position,
+                      what.position,
                       static_cast<u32>(question.name.size()),
                       0};
-        records.append(reinterpret_cast<const char*>(&record), sizeof record);
-        records += question.name;
-        records.resize(padded(records.size()));
+        bytes.append(reinterpret_cast<const char*>(&record), sizeof record);
+        bytes += question.name;
+        bytes.resize(padded(bytes.size()));
     }
+    return bytes;
+}
+
+void Foresight::write(const std::string& member, const std::string& records) {
     Header header{kMagic, questions_.size(), sum_of(records.data(), records.size())};
-    if (sizeof header + records.size() > kMostBytes) return;
-    const iovec parts[2] = {{&header, sizeof header}, {records.data(), records.size()}};
-    directory_.replace(written.c_str(), parts);
+    if (sizeof header + records.size() > kMostBytes || !directory_.open(true)) return;
+    struct stat status;
+    if (fstatat(directory_.get(), member.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) make_room();
+    const iovec parts[2] = {{&header, sizeof header}, {const_cast<char*>(records.data()), records.size()}};
+    directory_.replace(member.c_str(), parts);
 }
 
 }  // namespace postern::host

@@ -46,18 +46,17 @@ public:
 
 private:
     struct Question {
-        Ask ask;
-        u32 access, options;
-        u64 position;
+        ForeseenQuestion what;
         std::string name;
         u32 score = 1;       ///< of the last starts
         u32 offset = 0;      ///< of its answer in the table; 0: none was given
         bool asked = false;  ///< in this run
     };
     bool read(const std::string& member);
-    void write(const std::string& member);
+    std::string records() const;
+    void write(const std::string& member, const std::string& records);
     void make_room();
-    Question* find(Ask ask, u32 access, u32 options, u64 position, std::string_view name);
+    Question* find(const ForeseenQuestion& what, std::string_view name);
     bool add(Question&& question);
 
     CacheDirectory directory_;

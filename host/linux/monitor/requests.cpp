@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/hash.hpp"
 #include "host/linux/monitor/requests_inner.hpp"
 
 namespace postern::host {
@@ -28,9 +29,7 @@ gate::Attributes synthetic_attributes(std::string_view path) {
     attributes.type = StreamType::directory;
     attributes.mode = 0555;
     attributes.links = 2;
-    u64 hash = 0xcbf29ce484222325ull;  // FNV-1a: a number that stays the same
-    for (char character : path) hash = (hash ^ static_cast<u8>(character)) * 0x100000001b3ull;
-    attributes.identity = hash >> 1;
+    attributes.identity = hash_of(path) >> 1;  // a number that stays the same
     attributes.volume = 0x70;
     attributes.rights = static_cast<u32>(Right::read | Right::enumerate | Right::execute);
     attributes.stable = 1;
